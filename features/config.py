@@ -1,0 +1,194 @@
+"""`closedwon.toml` as one frozen model: every setting, its default and its meaning."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from features.errors import InputError
+
+Day = date
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """One section of the file: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableSource(Section):
+    """Where one table comes from: a file, or a DuckDB query over files and attached databases."""
+
+    path: str | None = None
+    "CSV, Parquet or JSON file, relative to `--data`."
+    sql: str | None = None
+    "DuckDB SQL that returns the table's columns. A database's table is written `name.table`."
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> TableSource:
+        if (self.path is None) == (self.sql is None):
+            raise ValueError("give either path or sql")
+        return self
+
+
+class FlatSource(TableSource):
+    """A flat export: one row per lead with its label; each row is one snapshot."""
+
+    lead_id: str | None = None
+    "Column with the lead's id; the row number without it."
+    account_id: str | None = None
+    as_of: str | None = None
+    "Column with the instant the row describes. Without it there is no time order."
+    label: str | None = None
+    "Column that is true (1, yes, true, won) for leads that closed."
+    won_at: str | None = None
+    "Column with the instant of the win, instead of `label`; matured rows only are used."
+    labels_known_until: Day | None = None
+    "For `label` with `as_of`: rows younger than one horizon at this day are left out."
+    drop: tuple[str, ...] = ()
+    "Columns that are no features."
+
+
+class DataConfig(Section):
+    """How tables are read and checked."""
+
+    data_until: Day | None = None
+    "The day the data end; otherwise the newest plausible time in them."
+    max_rejected_share: Share = 0.05
+    "A table that breaks one rule in more than this share of its rows stops the run."
+    max_line_megabytes: PositiveInt = 8
+    "Longest accepted line of a CSV or JSON file."
+
+
+class PopulationConfig(Section):
+    """Who is scored, and who can become an MQL."""
+
+    customers: Literal["exclude", "include"] = "exclude"
+    "Leads of accounts that already bought."
+    requalify_after_days: PositiveInt | None = None
+    "An MQL can be one again after this many days; without it only after `recycled`."
+    attribution_days: PositiveInt = 90
+    "A win without contacts labels the account's leads active this long before the opportunity."
+    account_from: Literal["account_id", "email_domain"] = "account_id"
+    "`email_domain` derives the account from the leads' `email_domain` column, free mail excluded."
+
+
+class SnapshotConfig(Section):
+    """When leads are looked at for training."""
+
+    at: Literal["weeks", "age"] = "weeks"
+    "`weeks`: one random Monday per lead and `every_days`; `age`: once, `age_days` after creation."
+    every_days: PositiveInt = 28
+    age_days: Annotated[int, Field(ge=0)] = 14
+    max_rows: PositiveInt = 300_000
+    "Negatives are thinned above this, and weighted back."
+
+
+class FeatureConfig(Section):
+    """What the catalogue holds."""
+
+    windows_days: tuple[PositiveInt, ...] = (7, 30, 90)
+    half_lives_days: tuple[PositiveInt, ...] = (7, 30)
+    drop: tuple[str, ...] = ()
+    "Attributes (`leads.column`, `accounts.column` or plain `column`) that are no features."
+    known_at_creation: tuple[str, ...] = ()
+    "Attributes of a current-state export that you know were filled in when the row was created."
+    max_event_types: PositiveInt = 40
+    "Event types beyond the most frequent ones are counted together as `other`."
+
+
+class TrainingConfig(Section):
+    """Labels, evaluation and the search."""
+
+    horizon_days: PositiveInt = 91
+    gap_days: Annotated[int, Field(ge=0)] | None = None
+    "Days between a fit row and the test start; one horizon unless set. Less is optimistic."
+    test_from: Day | None = None
+    test_until: Day | None = None
+    test_share: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    "Share of the matured time span (without dates: of the accounts) kept for the test."
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    trials: Annotated[int, Field(ge=0)] = 8
+    "Optuna trials; the first is the defaults, 0 means the defaults only."
+    min_wins: PositiveInt = 50
+    "Fewer won leads than this in the fit rows: refused."
+    bootstraps: PositiveInt = 400
+    seed: Annotated[int, Field(ge=0)] = 0
+    num_threads: PositiveInt = 2
+    "Fixed, since LightGBM writes it into the model text."
+
+
+class CutoffConfig(Section):
+    """How the probability cutoff is chosen."""
+
+    policy: Literal["capacity", "precision", "money"] = "capacity"
+    mqls_per_week: Annotated[float, Field(gt=0)] | None = None
+    "capacity: MQLs that sales can work a week; 5% of the eligible leads unless set."
+    target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    "precision: the least share of MQLs that should close within the horizon."
+    win_value: Annotated[float, Field(gt=0)] | None = None
+    contact_cost: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _money_needs_both(self) -> CutoffConfig:
+        if self.policy == "money" and (self.win_value is None or self.contact_cost is None):
+            raise ValueError("policy money needs win_value and contact_cost")
+        return self
+
+
+class TrackingConfig(Section):
+    """MLflow. `MLFLOW_TRACKING_URI` wins over `uri`."""
+
+    uri: str = "sqlite:///.closedwon/mlflow.db"
+    experiment: str = "closedwon"
+    model_name: str = "closedwon"
+
+
+class Config(Section):
+    """The whole file."""
+
+    data: DataConfig = DataConfig()
+    databases: dict[str, str] = {}
+    "Name -> URL (`sqlite:///crm.db`, `postgresql://...`), used as `name.table` in SQL."
+    tables: dict[str, TableSource] = {}
+    flat: FlatSource | None = None
+    population: PopulationConfig = PopulationConfig()
+    snapshots: SnapshotConfig = SnapshotConfig()
+    features: FeatureConfig = FeatureConfig()
+    training: TrainingConfig = TrainingConfig()
+    cutoff: CutoffConfig = CutoffConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def gap_days(self) -> int:
+        """Days between a fit row and the test start, one horizon unless set."""
+        gap = self.training.gap_days
+        return self.training.horizon_days if gap is None else gap
+
+
+def read_config(path: Path) -> Config:
+    """Return the settings in the TOML file at `path`; every mistake in it is an InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist. Write one with: closedwon init --data FOLDER"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"[{'.'.join(str(part) for part in problem['loc'])}] {problem['msg']}"
+            for problem in error.errors()[:3]
+        )
+        raise InputError(f"{path}: {problems}") from None

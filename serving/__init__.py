@@ -1,0 +1,1 @@
+"""Scores for open leads, in batches."""

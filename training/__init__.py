@@ -1,0 +1,1 @@
+"""Labels, folds, LightGBM, calibration, cutoff, replay, tracking, and the simulated CRM."""
