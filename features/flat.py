@@ -1,0 +1,304 @@
+"""Flat exports: one row per lead with its label, perhaps dated. Each row is one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import pandas as pd
+
+from features.cells import category, quoted, typed_column
+from features.checking import attribute_columns, describe_columns, rejected_rows
+from features.config import Config, FlatSource, TableSource
+from features.data_until import newest_plausible
+from features.errors import InputError
+from features.flat_checks import check_classes, check_flat
+from features.load_report import LoadReport, Note, TableReport, write_rejects
+from features.reading import RawTable, Reader, open_reader
+from features.rules import Rule, day, refuse_malformed, refuse_too_many
+from features.sources import content_digest, fetch
+
+OWN_COLUMNS = ("lead_id", "account_id", "as_of", "is_eligible", "won", "won_at")
+
+
+@dataclass(frozen=True)
+class FlatExport:
+    """The rows of a flat export as snapshots, and what was found while loading them.
+
+    `rows` has `lead_id`, `account_id` (str), `as_of` (datetime64[us], NaT without dates),
+    `is_eligible` (True), then the attributes (numbers float32, categories str), then `won`
+    (float64 0/1, NaN where the cell is empty) if the export has a label and `won_at`
+    (datetime64[us], NaT if not won) if it has instants of wins.
+    """
+
+    rows: pd.DataFrame
+    attributes: tuple[str, ...]
+    labels_known_until: pd.Timestamp | None
+    data_until: pd.Timestamp | None
+    "UTC, no zone; None for an export without dates."
+    report: LoadReport
+    digest: str
+
+
+def load_flat(
+    config: Config,
+    folder: Path,
+    labels_needed: bool = True,
+    *,
+    now: pd.Timestamp | None = None,
+    rejects_folder: Path | None = None,
+) -> FlatExport:
+    """Return the flat export of `[flat]`, sorted by `as_of` and `lead_id`.
+
+    Its attributes are visible by definition. A date without time of day keeps 00:00, so a win of
+    the same day lies after it. Raises InputError as `load_tables` does, and for labels that are
+    not two known words or of one class only.
+    """
+    source = config.flat
+    if source is None:
+        raise InputError("There is no [flat] section. It names the file and its label column.")
+    if labels_needed and source.label is None and source.won_at is None:
+        raise InputError("[flat] needs label or won_at: the column that says who was won.")
+    if source.won_at is not None and source.as_of is None:
+        raise InputError("[flat] won_at needs as_of: the column with the instant of each row.")
+    plain = TableSource(path=source.path, sql=source.sql)
+    if not labels_needed:
+        source = source.model_copy(update={"label": None, "won_at": None})
+    reader, raw = _read(config, folder, plain)
+    connection = reader.connection
+    try:
+        columns = _own_columns(source, raw)
+        attributes, notes = _attributes(connection, source, raw, columns)
+        moment = pd.Timestamp.now("UTC").tz_localize(None) if now is None else now
+        checked = check_flat(connection, raw, str(source.label), columns, attributes, moment)
+        report = _report(connection, raw, columns, list(attributes), checked, notes)
+        data_until = _data_until(connection, config, moment)
+        report = replace(report, data_until=data_until)
+        if rejects_folder is not None:
+            write_rejects(report, rejects_folder)
+        _refuse(connection, config, raw, checked)
+        rows = _rows(connection, attributes, columns, "as_of nulls last, lead_id, row")
+        if "won" in rows and labels_needed:
+            check_classes(rows["won"], str(source.label))
+        digest = content_digest(connection, "kept_flat")
+    finally:
+        connection.close()
+    known_until = source.labels_known_until
+    return FlatExport(
+        rows,
+        tuple(attributes),
+        None if known_until is None else pd.Timestamp(known_until),
+        data_until,
+        report,
+        digest,
+    )
+
+
+def load_flat_rows(
+    path: Path,
+    config: Config,
+    expected: Mapping[str, Literal["number", "category"]],
+    *,
+    now: pd.Timestamp | None = None,
+) -> FlatExport:
+    """Return the rows of a flat file of new leads, in file order, to be scored.
+
+    `expected` maps the feature columns to their dtype; a column of the file that is not among them
+    is ignored, one that is missing is an InputError. A number that cannot be read is missing, and
+    noted. Ids and `as_of` come from the columns that `[flat]` names, where the file has them; the
+    row number is the id otherwise.
+    """
+    reader, raw = _read(config, path.parent, TableSource(path=path.name))
+    connection = reader.connection
+    try:
+        folded = {name.casefold(): name for name in raw.columns}
+        missing = [name for name in expected if name.casefold() not in folded]
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise InputError(
+                f"{path.name} lacks {len(missing)} column{'s' * (len(missing) > 1)} that the model"
+                f" needs: {', '.join(missing[:5])}{more}. Add them (empty cells are allowed)."
+            )
+        flat = config.flat or FlatSource(path=path.name)
+        wanted = {"lead_id": flat.lead_id, "account_id": flat.account_id, "as_of": flat.as_of}
+        columns = {
+            ours: folded[name.casefold()]
+            for ours, name in wanted.items()
+            if name and name.casefold() in folded
+        }
+        attributes: dict[str, tuple[str, str]] = {
+            name: (_as_expected(folded[name.casefold()], raw, dtype), dtype)
+            for name, dtype in expected.items()
+        }
+        notes = _unreadable_numbers(connection, raw, expected, folded)
+        moment = pd.Timestamp.now("UTC").tz_localize(None) if now is None else now
+        checked = check_flat(connection, raw, str(flat.label), columns, attributes, moment)
+        report = _report(connection, raw, columns, list(attributes), checked, notes)
+        _refuse(connection, config, raw, checked)
+        rows = _rows(connection, attributes, columns, "row")
+        digest = content_digest(connection, "kept_flat")
+    finally:
+        connection.close()
+    return FlatExport(rows, tuple(attributes), None, None, report, digest)
+
+
+def _read(config: Config, folder: Path, source: TableSource) -> tuple[Reader, RawTable]:
+    reader = open_reader(config, folder)
+    try:
+        raw = reader.read("flat", source)
+        reader.lock()
+    except BaseException:
+        reader.connection.close()
+        raise
+    return reader, raw
+
+
+def _own_columns(source: FlatSource, raw: RawTable) -> dict[str, str]:
+    """Return our name -> column of the export, for the columns that `[flat]` names."""
+    folded = {name.casefold(): name for name in raw.columns}
+    named = {
+        "lead_id": source.lead_id,
+        "account_id": source.account_id,
+        "as_of": source.as_of,
+        "won": source.label,
+        "won_at": source.won_at,
+    }
+    found = {}
+    for ours, name in named.items():
+        if name is None:
+            continue
+        if name.casefold() not in folded:
+            setting = "label" if ours == "won" else ours
+            raise InputError(
+                f'[flat] {setting} = "{name}" is no column of {raw.source}.'
+                f" {describe_columns(list(raw.columns), [name])}"
+            )
+        found[ours] = folded[name.casefold()]
+    unknown = [name for name in source.drop if name.casefold() not in folded]
+    if unknown:
+        raise InputError(
+            f"[flat] drop names columns that {raw.source} lacks: {', '.join(unknown[:3])}."
+            f" {describe_columns(list(raw.columns), unknown)}"
+        )
+    return found
+
+
+def _attributes(
+    connection: duckdb.DuckDBPyConnection,
+    source: FlatSource,
+    raw: RawTable,
+    columns: dict[str, str],
+) -> tuple[dict[str, tuple[str, str]], list[Note]]:
+    dropped = {name.casefold() for name in source.drop}
+    used = set(columns.values()) | {name for name in raw.columns if name.casefold() in dropped}
+    attributes, notes = attribute_columns(connection, raw, used, "as_of")
+    taken = [name for name in attributes if name in (*OWN_COLUMNS, "row")]
+    if taken:
+        raise InputError(
+            f"{raw.source} has a column {taken[0]} of its own. Name it in [flat] if it is what"
+            " closedwon means by it, else rename it in SQL or list it in [flat] drop."
+        )
+    return attributes, notes
+
+
+def _as_expected(name: str, raw: RawTable, dtype: str) -> str:
+    if dtype == "number":
+        return typed_column(name, raw.columns[name], "number").value
+    return category(name, raw.columns[name])
+
+
+def _unreadable_numbers(
+    connection: duckdb.DuckDBPyConnection,
+    raw: RawTable,
+    expected: Mapping[str, str],
+    folded: dict[str, str],
+) -> list[Note]:
+    notes = []
+    for name in (name for name, dtype in expected.items() if dtype == "number"):
+        column = folded[name.casefold()]
+        flag = typed_column(column, raw.columns[column], "number").is_bad
+        found = connection.execute(f"select count(*) from {raw.relation} where {flag}").fetchone()
+        if found and found[0]:
+            notes.append(Note("unreadable_number", found[0], f"{name}: taken as missing"))
+    return notes
+
+
+def _data_until(
+    connection: duckdb.DuckDBPyConnection, config: Config, now: pd.Timestamp
+) -> pd.Timestamp | None:
+    """Return when the data end: as configured, else the newest plausible `as_of` or win."""
+    if config.data.data_until is not None:
+        return pd.Timestamp(config.data.data_until)
+    # A date without time of day is over, and known, at the next 00:00.
+    times = " union all ".join(
+        f"select case when {day(name)} then {name} + interval 1 day else {name} end as dated"
+        " from remaining_flat"
+        for name in ("as_of", "won_at")
+    )
+    days = connection.execute(
+        f"select max(dated), count(*) from ({times}) where dated is not null"
+        " group by date_trunc('day', dated)"
+    ).fetchall()
+    counts = pd.Series(
+        [row[1] for row in days], index=pd.DatetimeIndex([row[0] for row in days]), dtype="int64"
+    )
+    return newest_plausible(counts, now)[0]
+
+
+def _report(
+    connection: duckdb.DuckDBPyConnection,
+    raw: RawTable,
+    columns: dict[str, str],
+    attributes: list[str],
+    checked: tuple[list[Rule], dict[str, int]],
+    notes: list[Note],
+) -> LoadReport:
+    found = connection.execute("select count(*), min(as_of), max(as_of) from kept_flat").fetchone()
+    assert found is not None
+    kept, first, last = found
+    table = TableReport(
+        "flat",
+        raw.source,
+        raw.row_count + raw.malformed_count,
+        kept,
+        checked[1],
+        tuple(notes),
+        tuple(attributes),
+        is_current_state="as_of" not in columns,
+        first=pd.Timestamp(first) if first else None,
+        last=pd.Timestamp(last) if last else None,
+    )
+    rejects = {"flat": rejected_rows(connection, "flat", raw)} if checked[1] else {}
+    return LoadReport((table,), None, rejects)
+
+
+def _refuse(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    raw: RawTable,
+    checked: tuple[list[Rule], dict[str, int]],
+) -> None:
+    read = raw.row_count + raw.malformed_count
+    if not read:
+        raise InputError(f"{raw.source} has no rows. Check the export.")
+    max_share = config.data.max_rejected_share
+    refuse_malformed("flat", raw.malformed_count, read, max_share)
+    refuse_too_many(connection, "flat", *checked, read, max_share)
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection,
+    attributes: dict[str, tuple[str, str]],
+    columns: dict[str, str],
+    order: str,
+) -> pd.DataFrame:
+    cells = ["lead_id", "account_id", "as_of", "true as is_eligible"]
+    cells += [
+        f"{quoted(name)}::float as {quoted(name)}" if dtype == "number" else quoted(name)
+        for name, (_, dtype) in attributes.items()
+    ]
+    cells += [name for name in ("won", "won_at") if name in columns]
+    return fetch(connection, f"select {', '.join(cells)} from kept_flat order by {order}")

@@ -1,0 +1,125 @@
+"""Dated facts: what was known of whom before an instant. The only place that compares instants.
+
+Owners (leads, accounts) are integers from 0, instants int64 microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from numba import njit
+
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+DAY = 86_400_000_000
+"Microseconds of a day."
+ALWAYS = int(np.iinfo(np.int64).min) + 1
+"Before every instant. One above the minimum, which NumPy reads as not-a-time."
+NEVER = int(np.iinfo(np.int64).max)
+"After every instant."
+
+
+def micros(instants: pd.Series, missing: int = NEVER) -> Int64s:
+    """Return instants as int64 microseconds since 1970, `missing` where there is none.
+
+    >>> micros(pd.Series(pd.to_datetime(["1970-01-02", None]))).tolist() == [DAY, NEVER]
+    True
+    """
+    values = instants.to_numpy(dtype="datetime64[us]")
+    return np.where(np.isnat(values), np.int64(missing), values.view(np.int64))
+
+
+def codes_in(ids: pd.Series, known: pd.Index) -> Int64s:
+    """Return the position of each id in `known`, -1 for missing and unknown ids."""
+    codes, distinct = pd.factorize(ids)
+    positions = known.get_indexer(pd.Index(distinct)).astype(np.int64)
+    return np.append(positions, np.int64(-1))[codes]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def group_starts(owners: Int64s, n_owners: int) -> Int64s:
+    """Return where each owner's slice starts once rows are sorted by owner; length n_owners + 1."""
+    starts = np.zeros(n_owners + 1, np.int64)
+    for owner in owners:
+        starts[owner + 1] += 1
+    for owner in range(n_owners):
+        starts[owner + 1] += starts[owner]
+    return starts
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def _last_before(starts: Int64s, known_at: Int64s, owners: Int64s, instants: Int64s) -> Int64s:
+    positions = np.empty(len(owners), np.int64)
+    for query in range(len(owners)):
+        owner = owners[query]
+        positions[query] = -1
+        if owner < 0:
+            continue
+        low = starts[owner]
+        high = starts[owner + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if known_at[middle] < instants[query]:
+                low = middle + 1
+            else:
+                high = middle
+        if low > starts[owner]:
+            positions[query] = low - 1
+    return positions
+
+
+def ranges(first: Int64s, last: Int64s) -> tuple[Int64s, Int64s]:
+    """Return every integer of the ranges [first, last), and which range each comes from.
+
+    >>> ranges(np.array([3, 7]), np.array([5, 8]))
+    (array([3, 4, 7]), array([0, 0, 1]))
+    """
+    lengths = np.maximum(last - first, 0)
+    which = np.repeat(np.arange(len(first)), lengths)
+    ends = np.cumsum(lengths)
+    return np.arange(len(which)) - (ends - lengths)[which] + first[which], which
+
+
+@dataclass(frozen=True)
+class History:
+    """Values of many owners, each known from an instant on, sorted by owner and instant."""
+
+    starts: Int64s
+    known_at: Int64s
+    facts: Int64s
+
+    @classmethod
+    def of(cls, owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s) -> History:
+        """Return the history of rows in any order; rows of no owner (-1) are left out.
+
+        Of rows known at the same instant the largest value counts as the newest.
+        """
+        owned = owners >= 0
+        owners, known_at, values = owners[owned], known_at[owned], values[owned]
+        order = np.lexsort((values, known_at, owners))
+        return cls(group_starts(owners, n_owners), known_at[order], values[order])
+
+    @classmethod
+    def of_newest(cls, owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s) -> History:
+        """Return the history of the largest value known so far: `newest` is then the maximum."""
+        history = cls.of(owners, n_owners, known_at, values)
+        owner_of_row = np.repeat(np.arange(n_owners), np.diff(history.starts))
+        largest = pd.Series(history.facts).groupby(owner_of_row).cummax().to_numpy(np.int64)
+        return cls(history.starts, history.known_at, largest)
+
+    def rows(self, owners: Int64s, instants: Int64s) -> Int64s:
+        """Return the position of each owner's newest row known before the instant, else -1."""
+        return np.asarray(_last_before(self.starts, self.known_at, owners, instants))
+
+    def newest(self, owners: Int64s, instants: Int64s, missing: int = ALWAYS) -> Int64s:
+        """Return each owner's newest value known before the instant, else `missing`."""
+        return np.append(self.facts, np.int64(missing))[self.rows(owners, instants)]
+
+    def count(self, owners: Int64s, instants: Int64s) -> Int64s:
+        """Return how many rows of each owner are known before the instant."""
+        rows = self.rows(owners, instants)
+        return np.where(rows < 0, 0, rows - self.starts[owners] + 1)

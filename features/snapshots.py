@@ -1,0 +1,131 @@
+"""Point-in-time snapshots: what was known of leads at instants, one row per lead and `as_of`."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from features.catalogue import Catalogue
+from features.columns import fill_columns
+from features.config import PopulationConfig
+from features.histories import DAY, Int64s, codes_in, micros
+from features.identity import know_people
+from features.population import Facts, ids_of, know_facts
+from features.streams import fill_timelines
+from features.tables import Tables
+
+_WEEK = 7 * DAY
+_EPOCH_MONDAY = 4 * DAY  # 1970-01-05
+
+
+def mondays(first: pd.Timestamp, last: pd.Timestamp) -> npt.NDArray[np.datetime64]:
+    """Return every Monday 00:00 in [first, last], as datetime64[us].
+
+    >>> mondays(pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-14")).astype(str).tolist()
+    ['2024-01-01T00:00:00.000000', '2024-01-08T00:00:00.000000']
+    """
+    low, high = (int(np.datetime64(bound, "us").astype(np.int64)) for bound in (first, last))
+    start = -((_EPOCH_MONDAY - low) // _WEEK) * _WEEK + _EPOCH_MONDAY
+    return np.arange(start, high + 1, _WEEK, dtype=np.int64).view("datetime64[us]")
+
+
+def lead_weeks(
+    tables: Tables, population: PopulationConfig, mondays: npt.NDArray[np.datetime64]
+) -> pd.DataFrame:
+    """Return the index of snapshots of the population at each of `mondays` (sorted instants).
+
+    Columns lead_id, account_id, as_of, is_eligible, sorted by as_of then lead_id.
+    """
+    facts = know_facts(tables, population)
+    instants = mondays.astype("datetime64[us]").view(np.int64)
+    first = np.searchsorted(instants, np.maximum(facts.people.created, facts.people.recorded))
+    # Week by week, so that rows come in their final order.
+    joining = np.argsort(first, kind="stable")
+    joined = np.searchsorted(first[joining], np.arange(len(instants)), side="right")
+    parts = [np.sort(joining[:n_leads]) for n_leads in joined]
+    leads = np.concatenate([np.empty(0, np.int64), *parts])
+    return _index_frame(facts, leads, np.repeat(instants, joined))
+
+
+def at_lead_age(tables: Tables, population: PopulationConfig, age_days: int) -> pd.DataFrame:
+    """Return the index of one snapshot per lead, `age_days` after its creation.
+
+    Leads out of the population by then, or not that old at `tables.data_until`, have none.
+    """
+    facts = know_facts(tables, population)
+    as_of = facts.people.created + age_days * DAY
+    until = int(np.datetime64(tables.data_until, "us").astype(np.int64))
+    leads = np.flatnonzero(as_of <= until)
+    leads = leads[np.argsort(as_of[leads], kind="stable")]
+    return _index_frame(facts, leads, as_of[leads])
+
+
+def _index_frame(facts: Facts, leads: Int64s, as_of: Int64s) -> pd.DataFrame:
+    standing = facts.standing(leads, as_of)
+    kept = standing.in_population
+    return pd.DataFrame(
+        {
+            "lead_id": ids_of(leads[kept], facts.people.lead_ids),
+            "account_id": ids_of(standing.accounts[kept], facts.people.account_ids),
+            "as_of": as_of[kept].view("datetime64[us]"),
+            "is_eligible": standing.is_eligible[kept],
+        }
+    )
+
+
+def training_sample(index: pd.DataFrame, every_days: int, seed: int) -> pd.DataFrame:
+    """Return the rows of one random Monday per lead and block of `every_days` days.
+
+    `index` is that of `lead_weeks`. Blocks are counted from 1970-01-05. The Monday is chosen among
+    all of the block by a hash of (seed, lead, block), so that other leads and rows change nothing
+    and every row has the same chance: a lead in the population for one week of a block is in the
+    sample only if that week is drawn.
+    """
+    week = (micros(index["as_of"]) - _EPOCH_MONDAY) // _WEEK
+    block = week * 7 // every_days
+    first = -(-block * every_days // 7)
+    n_mondays = -(-(block + 1) * every_days // 7) - first
+    codes, ids = pd.factorize(index["lead_id"])
+    lead_hash = pd.util.hash_array(np.asarray(ids, dtype=object))[codes]
+    drawn = _mix(lead_hash ^ _mix(_mix(np.full(len(index), seed)) + block.astype(np.uint64)))
+    chosen = first + (drawn % n_mondays.astype(np.uint64)).astype(np.int64)
+    is_chosen: npt.NDArray[np.bool_] = week == chosen
+    return index.loc[is_chosen].reset_index(drop=True)
+
+
+def _mix(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
+    """Return scrambled bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
+    bits = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
+
+
+def build_snapshots(tables: Tables, catalogue: Catalogue, index: pd.DataFrame) -> pd.DataFrame:
+    """Return the snapshots of `index`: its four columns, then the catalogue's features.
+
+    Rows are sorted by as_of then lead_id. Numbers are float32, categories str; NaN is missing. Only
+    rows recorded before each `as_of` count. `account_id` of the index is the lead's account then.
+    """
+    index = index.sort_values(["as_of", "lead_id"], ignore_index=True)
+    people = know_people(tables, catalogue.account_from)
+    leads = codes_in(index["lead_id"], people.lead_ids)
+    if (leads < 0).any():
+        raise ValueError("the index holds leads that are not in leads")
+    accounts = codes_in(index["account_id"], people.account_ids)
+    as_of = micros(index["as_of"])
+    numbers = [feature for feature in catalogue.features if feature.dtype == "number"]
+    matrix = np.full((len(index), len(numbers)), np.nan, np.float32)
+    fill_timelines(tables, people, numbers, leads, accounts, as_of, matrix)
+    categories = fill_columns(tables, people, catalogue, leads, accounts, as_of, matrix)
+    columns = ["lead_id", "account_id", "as_of", "is_eligible"]
+    snapshots = pd.concat(
+        [
+            index[columns],
+            pd.DataFrame(matrix, columns=[f.name for f in numbers], copy=False),
+            pd.DataFrame(categories, index=index.index),
+        ],
+        axis=1,
+    )
+    return snapshots[columns + catalogue.names]

@@ -1,0 +1,85 @@
+"""From the booster's raw score to a probability that holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+# Beyond this, in log-odds, a probability is 0 or 1 in floating point anyway. The limit keeps the
+# map finite for scores of +-infinity.
+_LARGEST_RAW = 1e6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A strictly increasing, finite map from raw to calibrated log-odds.
+
+    Piecewise linear through the knots (`raw[i]`, `calibrated[i]`), straight on with
+    `slope_below` and `slope_above` outside them. One knot and one slope is the affine map.
+    """
+
+    raw: tuple[float, ...] = (0.0,)
+    calibrated: tuple[float, ...] = (0.0,)
+    slope_below: float = 1.0
+    slope_above: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the map is strictly increasing and finite."""
+        if not self.raw or len(self.raw) != len(self.calibrated):
+            raise ValueError("a calibration needs one calibrated value for each of its raw knots")
+        slopes = (self.slope_below, self.slope_above)
+        if not np.isfinite([*self.raw, *self.calibrated, *slopes]).all():
+            raise ValueError("a calibration must be finite")
+        steps = np.concatenate([np.diff(self.raw), np.diff(self.calibrated), slopes])
+        if (steps <= 0).any():
+            raise ValueError("a calibration must be strictly increasing")
+
+    @classmethod
+    def identity(cls) -> Calibration:
+        """Return the map that changes nothing."""
+        return cls()
+
+    @classmethod
+    def affine(cls, slope: float, intercept: float) -> Calibration:
+        """Return `intercept + slope * raw`, as in Platt (1999); `slope` must be positive.
+
+        >>> Calibration.affine(slope=0.5, intercept=-1).apply(np.array([0.0, 2.0]))
+        array([-1.,  0.])
+        """
+        return cls((0.0,), (float(intercept),), float(slope), float(slope))
+
+    def apply(self, raw_score: npt.ArrayLike) -> Floats:
+        """Return calibrated log-odds in the shape of `raw_score`; NaN stays NaN.
+
+        >>> bent = Calibration((-1, 1), (-2, 1), slope_below=1, slope_above=0.5)
+        >>> bent.apply([-2, -1, 0, 1, 3])
+        array([-3. , -2. , -0.5,  1. ,  2. ])
+        """
+        raw = np.clip(np.asarray(raw_score, dtype=np.float64), -_LARGEST_RAW, _LARGEST_RAW)
+        knots, values = np.array(self.raw, dtype=float), np.array(self.calibrated, dtype=float)
+        slopes = np.concatenate([np.diff(values) / np.diff(knots), [self.slope_above]])
+        segment = np.clip(np.searchsorted(knots, raw, side="right") - 1, 0, len(knots) - 1)
+        inside = values[segment] + slopes[segment] * (raw - knots[segment])
+        # Rounding must not lift the end of a segment above the start of the next.
+        inside = np.minimum(inside, np.append(values[1:], np.inf)[segment])
+        below = values[0] + self.slope_below * (raw - knots[0])
+        return np.asarray(np.where(raw < knots[0], below, inside), dtype=np.float64)
+
+    def probability(self, raw_score: npt.ArrayLike) -> Floats:
+        """Return the calibrated probability of a raw score, in its shape.
+
+        >>> Calibration.identity().probability([-np.inf, 0.0, 800.0])
+        array([0. , 0.5, 1. ])
+        """
+        return sigmoid(self.apply(raw_score))
+
+
+def sigmoid(log_odds: npt.ArrayLike) -> Floats:
+    """Return the probability of log-odds, without overflow at either end."""
+    from scipy.special import expit  # here, since it takes 0.1 s to import
+
+    return np.asarray(expit(np.asarray(log_odds, dtype=np.float64)), dtype=np.float64)

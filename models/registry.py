@@ -1,0 +1,188 @@
+"""Registered models: which version is champion, and its bundle in the local cache."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.config import TrackingConfig
+from features.errors import InputError
+from models.bundle import bundle_digest, check_bundle, read_manifest, replace_folder
+
+if TYPE_CHECKING:  # mlflow takes 5 s to import
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+DIGEST_TAG = "bundle_sha256"
+"Tag of a model version: the digest its bundle must have."
+
+# Set before mlflow is imported, unless the user did: no usage reports to MLflow's makers, no
+# advertising on stdout, and a server that is down is reported in seconds, not minutes.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+_LOCAL_SQLITE = re.compile(r"sqlite:///(?!/)(?P<path>[^?]+)")
+
+
+def tracking_uri(tracking: TrackingConfig, root: Path) -> str:
+    """Return the tracking URI; SQLite files are relative to the working folder `root`.
+
+    >>> tracking_uri(TrackingConfig(uri="sqlite:///.closedwon/mlflow.db"), Path("/crm"))
+    'sqlite:////crm/.closedwon/mlflow.db'
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri
+    local = _LOCAL_SQLITE.fullmatch(uri)
+    return f"sqlite:///{root.absolute() / local['path']}" if local else uri
+
+
+def connect(tracking: TrackingConfig, root: Path) -> MlflowClient:
+    """Return a client of the tracking store, and make it the one MLflow itself uses.
+
+    `MLFLOW_TRACKING_URI` wins over the config. A new SQLite store takes MLflow 7 s to make.
+    Raises InputError when the store can't be reached.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    with without_mlflow_warnings():
+        import mlflow
+
+    for logger in ("mlflow", "alembic"):  # importing mlflow sets its own level
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    uri = tracking_uri(tracking, root)
+    with store_errors(uri):
+        if uri.startswith("sqlite:////"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        asked = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(uri)
+        # MLflow writes it to the environment, where the next call would take it for the user's.
+        if asked is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        client = mlflow.MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def without_mlflow_warnings() -> Iterator[None]:
+    """Silence warnings that no user of closedwon can do anything about.
+
+    Importing `mlflow.pyfunc` complains about the type hints of MLflow's own classes, and logging a
+    model uses what pandas deprecated.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turn failures of the tracking store into an InputError that names it without its password."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        shown = re.sub(r"//[^/@]*@", "//***@", uri)
+        found = re.sub(r"//[^/@\s]*@", "//***@", str(error)).splitlines()[0][:300]
+        raise InputError(
+            f"The MLflow store {shown} failed: {found} "
+            "Check [tracking] uri, or MLFLOW_TRACKING_URI if it is set."
+        ) from error
+
+
+def fetch_bundle(selector: str, tracking: TrackingConfig, root: Path) -> tuple[Path, str]:
+    """Return the folder of a registered model's bundle, and its version.
+
+    `selector` is `champion`, `challenger` or a version number. The bundle is cached in
+    `models/artifacts/NAME/VERSION` under the working folder `root`; it gets there only after its
+    golden rows came out as expected in a child process, and is used again only while its digest
+    is the registered one. Raises InputError when there is no such model or it is damaged.
+    """
+    client = connect(tracking, root)
+    with store_errors(tracking_uri(tracking, root)):
+        registered = _find_version(client, tracking.model_name, selector)
+    version = str(registered.version)
+    digest = registered.tags.get(DIGEST_TAG)
+    if digest is None:
+        raise InputError(
+            f"Version {version} of {tracking.model_name} was not registered by closedwon: it has "
+            f"no tag {DIGEST_TAG}. Choose another with --model, or train one: closedwon train"
+        )
+    folder = root / "models" / "artifacts" / tracking.model_name / version
+    if not _is_intact(folder, digest):
+        _download(tracking, root, version, digest, folder)
+    return folder, version
+
+
+def _find_version(client: MlflowClient, name: str, selector: str) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    if selector not in (CHAMPION, CHALLENGER) and not re.fullmatch(r"[1-9][0-9]{0,8}", selector):
+        raise InputError(f'There is no model "{selector}". Give champion, challenger or a version.')
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise InputError(
+            f"There is no model {name} yet. Train one first: closedwon train"
+        ) from None
+    version = str(aliases.get(selector, "")) if not selector.isdigit() else selector
+    try:
+        if version:
+            return client.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    known = ", ".join(f"{alias} (version {number})" for alias, number in sorted(aliases.items()))
+    raise InputError(
+        f"{name} has no {'version ' if selector.isdigit() else ''}{selector}. "
+        f"There is: {known or 'no champion or challenger'}. Train another: closedwon train"
+    )
+
+
+def _is_intact(folder: Path, digest: str) -> bool:
+    try:
+        read_manifest(folder)
+        return bundle_digest(folder) == digest
+    except InputError:
+        return False
+
+
+def _download(
+    tracking: TrackingConfig, root: Path, version: str, digest: str, folder: Path
+) -> None:
+    """Put the bundle of `version` at `folder`, once it is known to be sound."""
+    import mlflow
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{version}-", dir=folder.parent) as aside:
+        with store_errors(tracking_uri(tracking, root)):
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{tracking.model_name}/{version}", dst_path=aside
+            )
+        bundle = Path(aside) / "artifacts" / "bundle"
+        if bundle_digest(bundle) != digest:
+            raise InputError(
+                f"The bundle of {tracking.model_name} version {version} is not the one that was "
+                "registered: its digest differs. Use another version, or train again."
+            )
+        check_bundle(bundle)
+        replace_folder(bundle, folder)

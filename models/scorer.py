@@ -1,0 +1,99 @@
+"""The scorer: from snapshots to probability, grade and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from features.catalogue import Catalogue
+from models.calibration import Calibration, Floats
+from models.cutoff import Cutoff
+from models.encoding import Encoder
+
+if TYPE_CHECKING:  # lightgbm takes 3 s to import, and not every reader of this module scores
+    from lightgbm import Booster
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """All that is needed to score a snapshot; what a bundle holds."""
+
+    booster: Booster
+    "LightGBM, binary objective, on the encoder's matrix."
+    encoder: Encoder
+    catalogue: Catalogue
+    calibration: Calibration
+    cutoff: Cutoff
+    base_rate: float
+    "Share of matured training rows that closed within the horizon."
+    horizon_days: int
+    base_raw_score: float
+    "Expected raw score of the training rows: where the reasons start from."
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    "What a reader should know, as JSON: training window, rows, wins, metrics, ..."
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the parts don't fit together."""
+        if list(self.encoder.columns) != self.catalogue.names:
+            raise ValueError("the encoder's columns are not those of the catalogue")
+        if self.booster.num_feature() != len(self.encoder.columns):
+            raise ValueError(
+                f"the booster has {self.booster.num_feature()} features, "
+                f"the catalogue {len(self.encoder.columns)}"
+            )
+        if not 0 <= self.base_rate <= 1:
+            raise ValueError(f"a base rate is a probability, not {self.base_rate}")
+
+    def raw_scores(self, snapshots: pd.DataFrame, num_threads: int = 1) -> Floats:
+        """Return the booster's log-odds, shape (rows,); the threads change no bit of them."""
+        if snapshots.empty:
+            return np.empty(0, dtype=np.float64)
+        matrix = self.encoder.transform(snapshots)
+        raw = self.booster.predict(
+            matrix, raw_score=True, num_threads=num_threads, validate_features=False
+        )
+        return np.asarray(raw, dtype=np.float64)
+
+    def score(self, snapshots: pd.DataFrame, num_threads: int = 1) -> pd.DataFrame:
+        """Return one row per snapshot, in its order and with its index.
+
+        Columns: `lead_id`, `account_id`, `as_of`, `probability` (calibrated, of closing within
+        `horizon_days`), `raw_score` (log-odds before calibration), `grade` (A-D, see
+        `Cutoff.grade_bounds`), `qualified` (eligible, and the probability reaches the cutoff).
+        Raises InputError when a feature column is absent.
+        """
+        raw = self.raw_scores(snapshots, num_threads)
+        probability = self.calibration.probability(raw)
+        scores = snapshots[["lead_id", "account_id", "as_of"]].copy()
+        scores["probability"] = probability
+        scores["raw_score"] = raw
+        scores["grade"] = pd.array(self.cutoff.grades(probability, self.base_rate), dtype="str")
+        is_eligible = snapshots["is_eligible"].to_numpy(np.bool_)
+        scores["qualified"] = is_eligible & self.cutoff.qualifies(probability)
+        return scores
+
+
+def booster_from_text(text: str) -> Booster:
+    """Return the booster of a LightGBM text model.
+
+    LightGBM aborts the whole process on a damaged one: check its digest first, and a bundle from
+    elsewhere with `models.bundle.check_bundle`.
+    """
+    from lightgbm import Booster
+
+    return Booster(model_str=text)
+
+
+def expected_raw_score(booster: Booster) -> float:
+    """Return the mean raw score of the booster's training rows, the base value of its SHAP values.
+
+    Weighted by row counts, as TreeSHAP is (Lundberg et al. 2020); LightGBM gives it as the last
+    column of its contributions, whatever the row.
+    """
+    row = np.zeros((1, booster.num_feature()))
+    contributions = booster.predict(row, pred_contrib=True, num_threads=1, validate_features=False)
+    return float(np.asarray(contributions)[0, -1])

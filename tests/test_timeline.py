@@ -1,0 +1,215 @@
+"""The kernel against the reference, for every aggregation, and the laws of time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import Reference
+from tables_builder import LEADS, crm, day, examples, tables_of
+
+from features.catalogue import Catalogue, build_catalogue
+from features.config import FeatureConfig, PopulationConfig
+from features.population import standing
+from features.snapshots import build_snapshots
+from features.tables import Tables
+
+CONFIG = FeatureConfig(windows_days=(2, 5, 12), half_lives_days=(1, 6), max_event_types=3)
+AS_OF = [day(step) for step in (3, 8, 12, 12.5, 20, 34)]
+
+
+def index_of(tables: Tables, population: PopulationConfig | None = None) -> pd.DataFrame:
+    """Every lead at every instant, in the population or not."""
+    pairs = pd.DataFrame(
+        [(lead, as_of) for as_of in AS_OF for lead in LEADS], columns=["lead_id", "as_of"]
+    ).astype({"lead_id": "str", "as_of": "datetime64[us]"})
+    return standing(tables, population or PopulationConfig(), pairs).drop(columns="in_population")
+
+
+def assert_equals_reference(tables: Tables, catalogue: Catalogue, index: pd.DataFrame) -> None:
+    reference = Reference(tables, catalogue.account_from, catalogue.attribution_days)
+    snapshots = build_snapshots(tables, catalogue, index)
+    assert list(snapshots.columns[4:]) == catalogue.names
+    for row in snapshots.to_dict("records"):
+        account = None if pd.isna(row["account_id"]) else row["account_id"]
+        as_of = int(row["as_of"].asm8.view("int64"))
+        expected = reference.snapshot(catalogue, row["lead_id"], account, as_of)
+        for name, value in expected.items():
+            where = (row["lead_id"], row["as_of"], name, row[name], value)
+            if value is None:
+                assert pd.isna(row[name]), where
+            elif isinstance(value, str):
+                assert row[name] == value, where
+            else:
+                assert row[name] == pytest.approx(value, rel=1e-6, abs=1e-9), where
+
+
+@examples
+@given(rows=crm())
+def test_snapshots_equal_the_slow_reference(rows) -> None:
+    tables = tables_of(**rows)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    assert_equals_reference(tables, catalogue, index_of(tables))
+
+
+@examples
+@given(rows=crm(), current_state=st.sampled_from([(), ("leads",), ("accounts",)]))
+def test_snapshots_equal_the_reference_with_accounts_from_email(rows, current_state) -> None:
+    for owner in current_state:
+        key = owner[:-1] + "_id"
+        rows[owner] = list({row[key]: row for row in rows[owner]}.values())
+    tables = tables_of(current_state, **rows)
+    population = PopulationConfig(account_from="email_domain", attribution_days=7)
+    catalogue = build_catalogue(tables, CONFIG, day(1000), population)
+    assert_equals_reference(tables, catalogue, index_of(tables, population))
+
+
+def known_before(tables: Tables, instant: pd.Timestamp) -> Tables:
+    """The tables as they were before `instant`: later rows cut, later closings still open."""
+    cut = {
+        name: getattr(tables, name).loc[lambda rows: rows["recorded_at"] < instant]
+        for name in ("engagement_events", "opportunity_leads", "stage_changes", "accounts")
+    }
+    leads = tables.leads
+    first = ~leads["lead_id"].duplicated()
+    deals = tables.opportunities[tables.opportunities["created_recorded_at"] < instant]
+    is_later = deals["closed_recorded_at"] >= instant
+    unclosed = deals.assign(
+        stage=deals["stage"].mask(is_later, "open"),
+        closed_at=deals["closed_at"].mask(is_later),
+        closed_recorded_at=deals["closed_recorded_at"].mask(is_later),
+    )
+    return dataclasses.replace(
+        tables,
+        leads=leads[(leads["recorded_at"] < instant) | first],
+        opportunities=unclosed,
+        **cut,
+    )
+
+
+@examples
+@given(rows=crm(), as_of=st.sampled_from(AS_OF))
+def test_rows_recorded_at_or_after_as_of_change_nothing(rows, as_of) -> None:
+    tables = tables_of(**rows)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    index = index_of(tables)
+    index = index[index["as_of"] == as_of].reset_index(drop=True)
+    now = build_snapshots(tables, catalogue, index)
+    then = build_snapshots(known_before(tables, as_of), catalogue, index)
+    pd.testing.assert_frame_equal(now, then, check_exact=True)
+
+
+@examples
+@given(rows=crm(), seed=st.integers(0, 1000))
+def test_the_order_of_rows_changes_no_bit(rows, seed) -> None:
+    tables = tables_of(**rows)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    index = index_of(tables)
+    shuffled = dataclasses.replace(
+        tables,
+        **{
+            name: getattr(tables, name).sample(frac=1, random_state=seed)
+            for name in ("engagement_events", "opportunities", "opportunity_leads", "stage_changes")
+        },
+    )
+    pd.testing.assert_frame_equal(
+        build_snapshots(tables, catalogue, index),
+        build_snapshots(shuffled, catalogue, index.sample(frac=1, random_state=seed)),
+        check_exact=True,
+    )
+
+
+@examples
+@given(rows=crm(), row=st.integers(0, 29))
+def test_one_snapshot_and_many_have_the_same_bits(rows, row) -> None:
+    tables = tables_of(**rows)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    many = build_snapshots(tables, catalogue, index_of(tables))
+    one = build_snapshots(tables, catalogue, many.iloc[[row]])
+    pd.testing.assert_frame_equal(one, many.iloc[[row]].reset_index(drop=True), check_exact=True)
+
+
+BOUNDARIES = [
+    # occurred, recorded, inside the 2-day window at day 10, why
+    (9.5, 9.5, 1, "inside"),
+    (8.0, 8.0, 1, "exactly at as_of - w is inside"),
+    (8.0 - 1 / 86400, 8.0, 0, "a second before as_of - w has left"),
+    (10.0, 10.0, 0, "exactly at as_of is not past"),
+    (9.5, 10.0, 0, "recorded exactly at as_of is not known"),
+    (9.5, 10.0 - 1 / 86400, 1, "recorded a second before as_of is known"),
+    (9.5, 12.0, 0, "recorded later"),
+    (9.5, 2.0, 1, "recorded ahead counts from its occurrence"),
+    (12.0, 2.0, 0, "announced for later has not occurred"),
+]
+
+
+@pytest.mark.parametrize(("occurred", "recorded", "expected", "why"), BOUNDARIES)
+def test_events_count_inside_the_window_only(occurred, recorded, expected, why) -> None:
+    event = {"lead_id": "a", "event_type": "call", "occurred_at": occurred, "recorded_at": recorded}
+    tables = tables_of(
+        leads=[{"lead_id": "a", "created_at": 0, "account_id": "X"}], engagement_events=[event]
+    )
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    pairs = pd.DataFrame({"lead_id": ["a"] * 2, "as_of": [day(9), day(10)]})
+    index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
+    assert build_snapshots(tables, catalogue, index)["call_count_2d"].iloc[1] == expected, why
+
+
+def test_a_late_event_may_leave_a_window_before_it_enters() -> None:
+    event = {"lead_id": "a", "event_type": "call", "occurred_at": 1, "recorded_at": 9}
+    tables = tables_of(leads=[{"lead_id": "a", "created_at": 0}], engagement_events=[event])
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    pairs = pd.DataFrame({"lead_id": ["a"] * 3, "as_of": [day(2), day(8), day(10)]})
+    index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
+    snapshots = build_snapshots(tables, catalogue, index)
+    assert snapshots["call_count_5d"].tolist() == [0, 0, 0]
+    assert snapshots["call_count_12d"].tolist() == [0, 0, 1]
+    assert snapshots["call_days_since_last"].iloc[2] == 9
+
+
+def test_value_sums_are_exact_however_many_values() -> None:
+    events = [
+        {"lead_id": "a", "event_type": "order", "occurred_at": 1 + n / 1000, "value": 0.1}
+        for n in range(1000)
+    ]
+    tables = tables_of(leads=[{"lead_id": "a", "created_at": 0}], engagement_events=events)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    pairs = pd.DataFrame({"lead_id": ["a"], "as_of": [day(3)]})
+    index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
+    assert build_snapshots(tables, catalogue, index)["order_value_2d"].iloc[0] == np.float32(100)
+
+
+def test_a_merge_gives_the_events_to_the_survivor_once_it_is_recorded() -> None:
+    leads = [
+        {"lead_id": "a", "created_at": 0},
+        {"lead_id": "b", "created_at": 0},
+        {"lead_id": "b", "created_at": 0, "recorded_at": 5, "merged_into": "a"},
+    ]
+    events = [{"lead_id": "b", "event_type": "call", "occurred_at": 1}]
+    tables = tables_of(leads=leads, engagement_events=events)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    pairs = pd.DataFrame({"lead_id": ["a", "b", "a"], "as_of": [day(5), day(5), day(5.5)]})
+    index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
+    snapshots = build_snapshots(tables, catalogue, index)
+    assert snapshots["call_count_12d"].tolist() == [0, 1, 1]
+
+
+def test_a_colleague_counts_and_the_lead_itself_does_not() -> None:
+    leads = [{"lead_id": lead, "created_at": 0, "account_id": "X"} for lead in "abc"]
+    events = [
+        {"lead_id": lead, "event_type": "call", "occurred_at": at}
+        for lead, at in [("a", 1), ("a", 2), ("b", 3), ("c", 0.5)]
+    ]
+    tables = tables_of(leads=leads, engagement_events=events)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    pairs = pd.DataFrame({"lead_id": list("abc"), "as_of": [day(4)] * 3})
+    index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
+    snapshots = build_snapshots(tables, catalogue, index)
+    assert snapshots["colleagues_any_count_5d"].tolist() == [2, 3, 3]
+    assert snapshots["active_colleagues_5d"].tolist() == [2, 2, 2]
+    assert snapshots["days_since_colleague"].tolist() == [1, 2, 1]
+    assert len(set(snapshots["account_any_decayed_1d"])) == 1

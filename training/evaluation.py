@@ -1,0 +1,233 @@
+"""Evaluation: fit on the past, choose the cutoff out of fold, read the test part once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from features.config import Config
+from features.errors import InputError
+from features.snapshots import mondays
+from features.tables import Tables
+from models.cutoff import Cutoff, Estimate
+from training.baselines import baseline_probabilities
+from training.boost import Rows
+from training.cutoff import choose_cutoff
+from training.examples import Examples, matured_mondays
+from training.fit import Choices, Fitted, choose, fit_model
+from training.folds import Split, split_by_account, split_by_time
+from training.metrics import evaluate, resamples, row_log_loss, with_intervals
+from training.replay import Replay, build_replay
+from training.steps import Steps
+from training.weekly import score_weeks, scored_examples, won_examples, won_opportunities
+
+WARM_UP_WEEKS = 8
+ROWS_EXPLAINED = 3000
+WEEK = pd.Timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the evaluation found; the evidence of the shipped model."""
+
+    split: Split
+    choices: Choices
+    fitted: Fitted
+    cutoff: Cutoff
+    metrics: dict[str, Estimate]
+    "On the test rows of the population."
+    eligible_metrics: dict[str, Estimate]
+    "On those that might become an MQL."
+    baselines: dict[str, dict[str, Estimate]]
+    skill: Estimate
+    "1 - log loss / log loss of the base rate, on the test rows."
+    test: pd.DataFrame
+    "won, probability, weight, account, is_eligible of the test rows"
+    explained: pd.DataFrame
+    "Snapshots of some test rows, drawn at random, for the global reasons."
+    past: Replay
+    "Of the fit weeks, out of fold; what chose the cutoff."
+    replay: Replay
+    "Of the test weeks."
+    replayed: dict[str, Estimate]
+    "What the cutoff would have brought in the test weeks; empty without a cutoff."
+
+
+def split_examples(examples: Examples, config: Config) -> Split:
+    """Return the evaluation split; InputError when the fit part holds too few wins."""
+    if examples.is_dated and examples.data_until is not None:
+        split = split_by_time(examples.as_of, config.training, config.gap_days, examples.data_until)
+    else:
+        split = split_by_account(examples.account, config.training)
+    wins, floor = examples.won_leads(split.is_fit), config.training.min_wins
+    if wins < floor:
+        raise InputError(
+            f"{wins} won leads in the fit rows; {floor} are needed, so {floor - wins} more. "
+            "Load a longer history, or lower training.min_wins and expect wide intervals."
+        )
+    if not 0 < examples.won[split.is_test].sum() < split.is_test.sum():
+        raise InputError(
+            "The test rows hold one class only, so nothing can be measured on them. "
+            "Set training.test_from or training.test_share, or load a longer history."
+        )
+    return split
+
+
+def evaluate_recipe(
+    examples: Examples, tables: Tables | None, config: Config, split: Split, steps: Steps
+) -> Evaluation:
+    """Return the evaluation of the recipe on `examples`; `tables` is None for a flat export."""
+    training = config.training
+    with steps("search"):
+        choices = choose(examples, split.is_fit, config)
+    with steps("fit"):
+        fitted = fit_model(examples, split.is_fit, choices, config)
+    with steps("cutoff"):
+        past = _past_replay(examples, tables, config, split, fitted)
+        cutoff = choose_cutoff(past, config.cutoff, training.bootstraps, training.seed)
+    with steps("test"):
+        test = _test_rows(examples, split, fitted)
+        metrics, eligible = (
+            evaluate(
+                rows["won"].to_numpy(),
+                rows["probability"].to_numpy(),
+                rows["weight"].to_numpy(),
+                rows["account"].to_numpy(),
+                training.bootstraps,
+                training.seed,
+            )
+            for rows in (test, test[test["is_eligible"]])
+        )
+        probabilities = _baselines(examples, split, fitted)
+        baselines = {
+            name: _loss_and_ranking(test, probability, config)
+            for name, probability in probabilities.items()
+        }
+        skill = skill_score(test, probabilities["base_rate"], training.bootstraps, training.seed)
+    with steps("replay"):
+        replay = _test_replay(examples, tables, config, split, fitted)
+        replayed = (
+            {}
+            if cutoff.value is None
+            else replay.figures(cutoff.value, training.bootstraps, training.seed)
+        )
+    return Evaluation(
+        split=split,
+        choices=choices,
+        fitted=fitted,
+        cutoff=cutoff,
+        metrics=metrics,
+        eligible_metrics=eligible,
+        baselines=baselines,
+        skill=skill,
+        test=test,
+        explained=_some_rows(examples.snapshots[split.is_test], training.seed),
+        past=past,
+        replay=replay,
+        replayed=replayed,
+    )
+
+
+def _some_rows(snapshots: pd.DataFrame, seed: int) -> pd.DataFrame:
+    drawn = np.random.default_rng(seed).permutation(len(snapshots))[:ROWS_EXPLAINED]
+    return snapshots.iloc[np.sort(drawn)]
+
+
+def skill_score(
+    test: pd.DataFrame, base_probability: np.ndarray, bootstraps: int, seed: int
+) -> Estimate:
+    """Return 1 - log loss / base rate's log loss with its interval, both on the same resamples."""
+    won, weight, account = (test[name].to_numpy() for name in ("won", "weight", "account"))
+    loss = row_log_loss(won, test["probability"].to_numpy())
+    base_loss = row_log_loss(won, base_probability)
+
+    def skill(weights: np.ndarray) -> dict[str, float]:
+        return {"skill": float(1 - (weights @ loss) / (weights @ base_loss))}
+
+    drawn = [skill(weight * times) for times in resamples(account, bootstraps, seed)]
+    return with_intervals(skill(weight), drawn)["skill"]
+
+
+def _test_rows(examples: Examples, split: Split, fitted: Fitted) -> pd.DataFrame:
+    snapshots = examples.snapshots[split.is_test]
+    return pd.DataFrame(
+        {
+            "won": examples.won[split.is_test],
+            "probability": fitted.probability(snapshots),
+            "weight": examples.weight[split.is_test],
+            "account": examples.account[split.is_test],
+            "is_eligible": snapshots["is_eligible"].to_numpy(bool),
+        }
+    )
+
+
+def _baselines(examples: Examples, split: Split, fitted: Fitted) -> dict[str, np.ndarray]:
+    fit, test = (
+        Rows(
+            fitted.encoder.transform(examples.snapshots[rows]),
+            examples.won[rows],
+            examples.weight[rows],
+        )
+        for rows in (split.is_fit, split.is_test)
+    )
+    return baseline_probabilities(fit, test, examples.catalogue.names)
+
+
+def _loss_and_ranking(
+    test: pd.DataFrame, probability: np.ndarray, config: Config
+) -> dict[str, Estimate]:
+    found = evaluate(
+        test["won"].to_numpy(),
+        probability,
+        test["weight"].to_numpy(),
+        test["account"].to_numpy(),
+        config.training.bootstraps,
+        config.training.seed,
+    )
+    return {name: found[name] for name in ("log_loss", "auc", "average_precision")}
+
+
+def _past_replay(
+    examples: Examples, tables: Tables | None, config: Config, split: Split, fitted: Fitted
+) -> Replay:
+    """Return the replay of the fit weeks, each scored by the booster that left it out."""
+    wins = won_examples(examples) if tables is None else won_opportunities(tables, config)
+    if tables is None or not examples.is_weekly:
+        probability = fitted.calibration.probability(fitted.cross_fit.raw_score)
+        scored = scored_examples(examples, split.is_fit, probability)
+        return _single_replay(examples, scored, wins)
+    newest = pd.Timestamp(examples.as_of[split.is_fit].max())
+    instants = matured_mondays(tables, config.training.horizon_days)
+    instants = instants[instants <= np.datetime64(newest, "us")]
+    scored = score_weeks(
+        tables, config, examples.catalogue, instants, fitted.out_of_fold_probability
+    )
+    return build_replay(scored, wins, pd.Timestamp(instants[0]), newest + WEEK, True)
+
+
+def _test_replay(
+    examples: Examples, tables: Tables | None, config: Config, split: Split, fitted: Fitted
+) -> Replay:
+    """Return the replay of the test weeks, warmed up on the weeks of the gap before them."""
+    wins = won_examples(examples) if tables is None else won_opportunities(tables, config)
+    if tables is None or not examples.is_weekly or split.test_from is None:
+        probability = fitted.probability(examples.snapshots[split.is_test])
+        scored = scored_examples(examples, split.is_test, probability)
+        return _single_replay(examples, scored, wins)
+    warm_up = min(WARM_UP_WEEKS, config.gap_days // 7)
+    newest = pd.Timestamp(examples.as_of[split.is_test].max())
+    instants = mondays(split.test_from - warm_up * WEEK, newest)
+    scored = score_weeks(tables, config, examples.catalogue, instants, fitted.probability)
+    start = pd.Timestamp(mondays(split.test_from, newest)[0])
+    return build_replay(scored, wins, start, newest + WEEK, warm_up == 0)
+
+
+def _single_replay(examples: Examples, scored: pd.DataFrame, wins: pd.DataFrame) -> Replay:
+    """Return the replay in which each lead is looked at once, so that there is no backlog."""
+    start, newest = scored["as_of"].min(), scored["as_of"].max()
+    own = wins[wins["lead_id"].isin(scored["lead_id"])]
+    return build_replay(
+        scored, own, start, newest + WEEK, first_week_is_backlog=False, is_dated=examples.is_dated
+    )

@@ -1,0 +1,175 @@
+"""One fit of the recipe: encoder, cross-fitted boosters, calibration, and the refit booster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from models.calibration import Calibration
+from models.encoding import Encoder, fit_encoder
+from training.boost import (
+    CrossFit,
+    Rows,
+    booster_parameters,
+    cross_fit,
+    raw_scores,
+    recency_weights,
+    refit,
+    search_parameters,
+)
+from training.calibrate import choose_half_life, fit_calibration
+from training.examples import Examples
+from training.folds import Fold, account_folds, time_folds
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+    from features.config import Config
+
+FIT_HALF_LIVES_DAYS = (365, 182)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the folds of the evaluation chose; the shipped model is fitted with the same."""
+
+    parameters: dict[str, Any]
+    half_life_days: float | None
+    "Of the weights the boosters are fitted with; None: all rows alike."
+    calibration_half_life_days: float | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model and the out-of-fold scores that chose its trees and its calibration."""
+
+    encoder: Encoder
+    parameters: dict[str, Any]
+    cross_fit: CrossFit
+    fold_starts: np.ndarray
+    "First instant of each fold, rising; empty without dates."
+    calibration: Calibration
+    booster: Booster
+
+    def probability(self, snapshots: pd.DataFrame) -> np.ndarray:
+        """Return calibrated probabilities by the booster fitted on all rows."""
+        return self._calibrated(self.booster, snapshots)
+
+    def out_of_fold_probability(self, snapshots: pd.DataFrame) -> np.ndarray:
+        """Return probabilities by the booster that left out the time block of each snapshot."""
+        as_of = snapshots["as_of"].to_numpy().astype("datetime64[us]")
+        block = np.maximum(np.searchsorted(self.fold_starts, as_of, side="right") - 1, 0)
+        probability = np.empty(len(snapshots))
+        for number in np.unique(block):
+            rows = block == number
+            booster = self.cross_fit.boosters[number]
+            probability[rows] = self._calibrated(booster, snapshots[rows])
+        return probability
+
+    def _calibrated(self, booster: Booster, snapshots: pd.DataFrame) -> np.ndarray:
+        matrix = self.encoder.transform(snapshots)
+        raw = raw_scores(booster, matrix, self.cross_fit.trees, self.parameters)
+        return self.calibration.probability(raw)
+
+
+def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> list[Fold]:
+    """Return the folds within `rows` (a mask): purged time blocks, or whole accounts."""
+    training = config.training
+    if not examples.is_dated:
+        return account_folds(examples.account[rows], training.folds, training.seed)
+    return time_folds(examples.as_of[rows], training.folds, config.gap_days)
+
+
+def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
+    """Return parameters and recency half-lives, chosen on folds within `rows` (a mask)."""
+    training = config.training
+    encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
+    table = _rows(examples, rows, encoder)
+    folds = make_folds(examples, rows, config)
+    parameters = search_parameters(
+        table, folds, training.trials, training.seed, training.num_threads
+    )
+    if not examples.is_dated:
+        return Choices(parameters, None, None)
+    as_of = examples.as_of[rows]
+    half_life = _fit_half_life(table, folds, as_of, parameters, config)
+    weighted = _weighted(table, as_of, half_life)
+    fitted = cross_fit(weighted, folds, _booster_parameters(parameters, config))
+    calibration_half_life = choose_half_life(
+        fitted.raw_score, table.won, table.weight, as_of, config.gap_days
+    )
+    return Choices(parameters, half_life, calibration_half_life)
+
+
+def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Config) -> Fitted:
+    """Return the model fitted on `rows` (a mask) with `choices`.
+
+    Cross-fitted boosters give the number of trees and the calibration; one booster is then
+    refitted on all the rows.
+    """
+    encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
+    table = _rows(examples, rows, encoder)
+    folds = make_folds(examples, rows, config)
+    as_of = examples.as_of[rows]
+    weighted = _weighted(table, as_of, choices.half_life_days)
+    parameters = _booster_parameters(choices.parameters, config)
+    fitted = cross_fit(weighted, folds, parameters)
+    fold = np.zeros(len(table.won), dtype=int)
+    for number, (_, valid) in enumerate(folds):
+        fold[valid] = number
+    recent = _weighted(table, as_of, choices.calibration_half_life_days).weight
+    calibration = fit_calibration(fitted.raw_score, table.won, recent, fold)
+    starts = [as_of[valid].min() for _, valid in folds] if examples.is_dated else []
+    return Fitted(
+        encoder=encoder,
+        parameters=parameters,
+        cross_fit=fitted,
+        fold_starts=np.array(starts, dtype="datetime64[us]"),
+        calibration=calibration,
+        booster=refit(weighted, parameters, fitted.trees),
+    )
+
+
+def _rows(examples: Examples, rows: np.ndarray, encoder: Encoder) -> Rows:
+    matrix = encoder.transform(examples.snapshots[rows])
+    return Rows(matrix, examples.won[rows], examples.weight[rows])
+
+
+def _weighted(rows: Rows, as_of: np.ndarray, half_life_days: float | None) -> Rows:
+    if half_life_days is None:
+        return rows
+    return Rows(rows.matrix, rows.won, rows.weight * recency_weights(as_of, half_life_days))
+
+
+def _booster_parameters(chosen: dict[str, Any], config: Config) -> dict[str, Any]:
+    return booster_parameters(chosen, config.training.seed, config.training.num_threads)
+
+
+def _fit_half_life(
+    rows: Rows, folds: list[Fold], as_of: np.ndarray, chosen: dict[str, Any], config: Config
+) -> float | None:
+    """Return the half-life of the fit weights that best predicts a later block from earlier ones.
+
+    None, all rows alike, unless forgetting is better by more than one standard error: forgetting
+    costs data. Only the newer blocks can tell, each trained on what came before it.
+    """
+    forward = [
+        (train[as_of[train] < as_of[valid].min()], valid)
+        for train, valid in folds[len(folds) // 2 :]
+    ]
+    forward = [(train, valid) for train, valid in forward if rows.won[train].sum() > 0]
+    if not forward:
+        return None
+    parameters = {**_booster_parameters(chosen, config), "learning_rate": 0.1}
+    everything = cross_fit(rows, forward, parameters)
+    best, least = None, everything.row_loss
+    for half_life in FIT_HALF_LIVES_DAYS:
+        tried = cross_fit(_weighted(rows, as_of, half_life), forward, parameters)
+        gain = (least - tried.row_loss) * rows.weight
+        gain = gain[np.isfinite(gain)]
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+            best, least = half_life, tried.row_loss
+    return best

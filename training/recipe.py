@@ -1,0 +1,252 @@
+"""`closedwon train`: the whole recipe, as the list of its steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.config import Config
+from features.flat import load_flat
+from features.load_report import LoadReport
+from features.sources import load_tables
+from features.tables import Tables
+from models.bundle import check_bundle, write_bundle
+from models.cutoff import Estimate
+from models.golden import synthesise_rows
+from models.scorer import Scorer, expected_raw_score
+from training.evaluation import Evaluation, evaluate_recipe, split_examples
+from training.examples import Examples, examples_from_flat, examples_from_tables
+from training.fit import fit_model
+from training.report import write_report
+from training.steps import Steps
+from training.tracking import Registered, log_training
+
+REPORT = Path(".closedwon") / "report.html"
+HEADLINES = (
+    "log_loss",
+    "brier",
+    "auc",
+    "average_precision",
+    "calibration_error",
+    "lift_10",
+    "capture_10",
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the sources gave: tables, or the examples of a flat export."""
+
+    tables: Tables | None
+    examples: Examples | None
+    report: LoadReport
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training."""
+
+    evaluation: Evaluation
+    scorer: Scorer
+    registered: Registered
+    facts: dict[str, Any]
+    report: Path
+    seconds: dict[str, float]
+
+    @property
+    def beats_base_rate(self) -> bool:
+        """Whether the skill over the base rate is above zero at the lower end of its interval."""
+        return is_skilled(self.evaluation)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `closedwon train --json` prints."""
+        cutoff = self.scorer.cutoff
+        return {
+            "model_version": self.registered.model_version,
+            "alias": self.registered.alias,
+            "run_id": self.registered.run_id,
+            "metrics": {name: asdict(self.evaluation.metrics[name]) for name in HEADLINES},
+            "skill": asdict(self.evaluation.skill),
+            "cutoff": {
+                "policy": cutoff.policy,
+                "parameter": cutoff.parameter,
+                "value": cutoff.value,
+                "reason": cutoff.reason,
+                "evidence": _plain(cutoff.evidence),
+            },
+            "replay": _plain(self.evaluation.replayed),
+            **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic")},
+            "seconds": self.seconds,
+        }
+
+
+def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
+    """Return a trained, evaluated, logged and registered model.
+
+    Relative files of `config` lie in `folder`; `.closedwon/` is made in `root`. Nothing is
+    registered unless every step before came through.
+    """
+    with steps("load"):
+        loaded = load(config, folder)
+    with steps("snapshots"):
+        examples = loaded.examples or examples_from_tables(_tables(loaded), config)
+        split = split_examples(examples, config)
+    evaluation = evaluate_recipe(examples, loaded.tables, config, split, steps)
+    with steps("refit"):
+        scorer = refit_on_everything(examples, evaluation, config)
+    with steps("report"):
+        report = write_report(evaluation, scorer, loaded.report, root / REPORT)
+    with steps("register"):
+        registered = register(examples, evaluation, scorer, loaded, config, report, root)
+    return Training(evaluation, scorer, registered, dict(scorer.facts), report, steps.seconds)
+
+
+def load(config: Config, folder: Path) -> Loaded:
+    """Return the checked tables, or the examples of a flat export."""
+    if config.flat is not None:
+        export = load_flat(config, folder)
+        examples = examples_from_flat(export, config)
+        return Loaded(None, examples, export.report, {"flat": export.digest})
+    tables = load_tables(config, folder)
+    return Loaded(tables.tables, None, tables.report, tables.digests)
+
+
+def training_snapshots(config: Config, folder: Path, steps: Steps) -> pd.DataFrame:
+    """Return the snapshots a model is trained on, without their labels."""
+    with steps("load"):
+        loaded = load(config, folder)
+    with steps("snapshots"):
+        examples = loaded.examples or examples_from_tables(_tables(loaded), config)
+    return examples.snapshots
+
+
+def refit_on_everything(examples: Examples, evaluation: Evaluation, config: Config) -> Scorer:
+    """Return the scorer to ship: the evaluated recipe, fitted again on all matured rows."""
+    everything = np.ones(len(examples.won), dtype=bool)
+    shipped = fit_model(examples, everything, evaluation.choices, config)
+    facts = training_facts(examples, evaluation, config)
+    return Scorer(
+        booster=shipped.booster,
+        encoder=shipped.encoder,
+        catalogue=examples.catalogue,
+        calibration=shipped.calibration,
+        cutoff=evaluation.cutoff,
+        base_rate=float(np.average(examples.won, weights=examples.weight)),
+        horizon_days=config.training.horizon_days,
+        base_raw_score=expected_raw_score(shipped.booster),
+        facts=facts,
+    )
+
+
+def training_facts(examples: Examples, evaluation: Evaluation, config: Config) -> dict[str, Any]:
+    """Return what a reader of the bundle should know, as JSON."""
+    split = evaluation.split
+
+    def day(instant: Any) -> str | None:
+        return None if instant is None or np.isnat(instant) else str(instant)[:10]
+
+    as_of = examples.as_of
+    return {
+        "rows": {
+            "fit": int(split.is_fit.sum()),
+            "test": int(split.is_test.sum()),
+            "all": len(examples.won),
+        },
+        "wins": {
+            "fit": examples.won_leads(split.is_fit),
+            "test": examples.won_leads(split.is_test),
+            "all": examples.won_leads(np.ones(len(examples.won), dtype=bool)),
+        },
+        "window": {"from": day(as_of.min()), "until": day(as_of.max())},
+        "test": {
+            "from": day(None if split.test_from is None else split.test_from.to_datetime64()),
+            "until": day(None if split.test_until is None else split.test_until.to_datetime64()),
+        },
+        "gap_days": config.gap_days,
+        "is_optimistic": examples.is_dated and config.gap_days < config.training.horizon_days,
+        "metrics": _plain(evaluation.metrics),
+        "skill": asdict(evaluation.skill),
+        "parameters": evaluation.choices.parameters,
+        "trees": evaluation.fitted.cross_fit.trees,
+        "half_life_days": evaluation.choices.half_life_days,
+        "calibration_half_life_days": evaluation.choices.calibration_half_life_days,
+    }
+
+
+def is_skilled(evaluation: Evaluation) -> bool:
+    """Return whether the model beats the base rate at the lower end of its interval."""
+    return evaluation.skill.low is not None and evaluation.skill.low > 0
+
+
+def register(
+    examples: Examples,
+    evaluation: Evaluation,
+    scorer: Scorer,
+    loaded: Loaded,
+    config: Config,
+    report: Path,
+    root: Path,
+) -> Registered:
+    """Write and check the bundle, log the run, and register the model as its last act."""
+    config_digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    facts = {
+        "data": dict(loaded.digests),
+        "config": config_digest,
+        "seed": config.training.seed,
+        "window": scorer.facts["window"],
+    }
+    metrics = {f"test_{name}": found for name, found in evaluation.metrics.items()}
+    metrics |= {f"replay_{name}": found for name, found in evaluation.replayed.items()}
+    metrics["test_skill"] = evaluation.skill
+    (root / ".closedwon").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bundle-", dir=root / ".closedwon") as aside:
+        bundle = Path(aside) / "bundle"
+        golden = synthesise_rows(examples.snapshots, scorer.encoder, seed=config.training.seed)
+        write_bundle(scorer, golden, facts, bundle)
+        check_bundle(bundle)
+        return log_training(
+            config.tracking,
+            root,
+            run_name="train",
+            params=_params(config, evaluation),
+            metrics=metrics,
+            digests={**loaded.digests, "config": config_digest},
+            artifacts=[report],
+            bundle=bundle,
+            may_be_champion=is_skilled(evaluation),
+        )
+
+
+def _params(config: Config, evaluation: Evaluation) -> dict[str, Any]:
+    chosen = {
+        **evaluation.choices.parameters,
+        "trees": evaluation.fitted.cross_fit.trees,
+        "half_life_days": evaluation.choices.half_life_days,
+        "calibration_half_life_days": evaluation.choices.calibration_half_life_days,
+        "cutoff": evaluation.cutoff.value,
+    }
+    settings = config.model_dump(mode="json", exclude={"databases", "tables", "flat"})
+    flat = {
+        f"{section}.{name}": json.dumps(value) if isinstance(value, list) else value
+        for section, values in settings.items()
+        for name, value in values.items()
+    }
+    return {**flat, **chosen}
+
+
+def _tables(loaded: Loaded) -> Tables:
+    assert loaded.tables is not None  # a flat export has examples instead
+    return loaded.tables
+
+
+def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    return {name: asdict(estimate) for name, estimate in estimates.items()}

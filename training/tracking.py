@@ -1,0 +1,190 @@
+"""One MLflow run per training, and a registered model at its end."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from features.config import TrackingConfig
+from models.bundle import bundle_digest, example_rows, open_bundle
+from models.cutoff import Estimate
+from models.registry import (
+    CHALLENGER,
+    CHAMPION,
+    DIGEST_TAG,
+    connect,
+    store_errors,
+    tracking_uri,
+    without_mlflow_warnings,
+)
+
+if TYPE_CHECKING:  # mlflow takes 5 s to import
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+# What the logged model needs beside closedwon itself, which is installed from its source: a name
+# we don't own on a package index must not be in a requirements file.
+_REQUIREMENTS = ("lightgbm", "mlflow", "numpy", "pandas", "pydantic", "scipy")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What a training left in MLflow."""
+
+    run_id: str
+    model_version: str
+    alias: str
+    "champion or challenger"
+
+
+def log_training(
+    tracking: TrackingConfig,
+    root: Path,
+    run_name: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, Estimate],
+    digests: Mapping[str, str],
+    artifacts: Sequence[Path],
+    bundle: Path,
+    may_be_champion: bool,
+) -> Registered:
+    """Log one training to MLflow and register its bundle as a new model version.
+
+    `metrics` are logged as `name`, `name_low` and `name_high`, `digests` as tags, `artifacts`
+    (files or folders) under their names. `bundle` is a folder called `bundle`. The version
+    becomes `champion` if it may and there is none, else `challenger`. Registration comes last: an
+    interrupted or failed run is marked FAILED and leaves no version and no alias behind.
+    """
+    if bundle.name != "bundle":
+        raise ValueError(f"the folder of a bundle to log is called bundle, not {bundle.name}")
+    client = connect(tracking, root)
+    import mlflow
+
+    with store_errors(tracking_uri(tracking, root)):
+        experiment_id = _experiment(client, tracking, root)
+        with mlflow.start_run(experiment_id=experiment_id, run_name=run_name) as run:
+            mlflow.set_tags({f"digest.{name}": digest for name, digest in digests.items()})
+            mlflow.log_params(dict(params))
+            mlflow.log_metrics(_flat(metrics))
+            for path in artifacts:
+                if path.is_dir():
+                    mlflow.log_artifacts(str(path), path.name)
+                else:
+                    mlflow.log_artifact(str(path))
+            model_uri, model_id = _log_model(bundle)
+            version, alias = _register(
+                client,
+                name=tracking.model_name,
+                model_uri=model_uri,
+                model_id=model_id,
+                run_id=run.info.run_id,
+                digest=bundle_digest(bundle),
+                may_be_champion=may_be_champion,
+            )
+    return Registered(run.info.run_id, version, alias)
+
+
+def _experiment(client: MlflowClient, tracking: TrackingConfig, root: Path) -> str:
+    """Return the experiment's id; a new one in a local store keeps its files beside the store."""
+    existing = client.get_experiment_by_name(tracking.experiment)
+    if existing is not None:
+        return str(existing.experiment_id)
+    is_local = tracking_uri(tracking, root).startswith("sqlite:")
+    location = (root.absolute() / ".closedwon" / "mlartifacts").as_uri() if is_local else None
+    return str(client.create_experiment(tracking.experiment, artifact_location=location))
+
+
+def _flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
+    named = {
+        f"{name}{suffix}": amount
+        for name, estimate in metrics.items()
+        for suffix, amount in (
+            ("", estimate.value),
+            ("_low", estimate.low),
+            ("_high", estimate.high),
+        )
+    }
+    return {name: amount for name, amount in named.items() if amount is not None}
+
+
+def _log_model(bundle: Path) -> tuple[str, str]:
+    """Log the bundle as a pyfunc of the active run and return its URI and id.
+
+    Signature and requirements are given, since inferring them loads the model in two further
+    processes.
+    """
+    example = example_rows(bundle)
+    scores = open_bundle(bundle).score(example)
+    with without_mlflow_warnings():
+        import mlflow.pyfunc
+
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).parents[1] / "models" / "pyfunc.py"),
+            artifacts={"bundle": str(bundle)},
+            signature=_signature(example, scores),
+            input_example=example.head(2),
+            pip_requirements=[
+                f"{package}=={importlib.metadata.version(package)}" for package in _REQUIREMENTS
+            ],
+        )
+    return str(logged.model_uri), str(logged.model_id)
+
+
+def _signature(snapshots: pd.DataFrame, scores: pd.DataFrame) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    def schema(rows: pd.DataFrame) -> Schema:
+        return Schema([ColSpec(_mlflow_type(rows[name]), str(name)) for name in rows.columns])
+
+    return ModelSignature(inputs=schema(snapshots), outputs=schema(scores))
+
+
+def _mlflow_type(values: pd.Series) -> str:
+    if pd.api.types.is_bool_dtype(values):
+        return "boolean"
+    if pd.api.types.is_datetime64_dtype(values):
+        return "datetime"
+    if pd.api.types.is_float_dtype(values):
+        return "float" if values.dtype == "float32" else "double"
+    return "string"
+
+
+def _register(
+    client: MlflowClient,
+    name: str,
+    model_uri: str,
+    model_id: str,
+    run_id: str,
+    digest: str,
+    may_be_champion: bool,
+) -> tuple[str, str]:
+    """Return the new version and its alias; neither stays behind when this is interrupted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    has_champion = CHAMPION in client.get_registered_model(name).aliases
+    alias = CHAMPION if may_be_champion and not has_champion else CHALLENGER
+    version = None
+    try:
+        version = str(
+            client.create_model_version(
+                name, source=model_uri, run_id=run_id, tags={DIGEST_TAG: digest}, model_id=model_id
+            ).version
+        )
+        client.set_registered_model_alias(name, alias, version)
+    except BaseException:
+        if version is not None:
+            client.delete_model_version(name, version)
+        raise
+    return version, alias
