@@ -156,7 +156,7 @@ class _Asked:
         left = np.append(history.known_at[1:], NEVER)
         left = np.minimum(np.where(is_last, NEVER, left), merged_at[owner])
         stays = joined < left
-        owners, joined, left = history.facts[stays], joined[stays], left[stays]
+        owners, joined, left = history.values[stays], joined[stays], left[stays]  # noqa: PD011  # not pandas
         n_accounts = len(people.account_ids)
         joins = History.of(owners, n_accounts, joined, joined)
         leaves = History.of(owners, n_accounts, left, left)

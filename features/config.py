@@ -19,7 +19,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 class Section(BaseModel):
     """One section of the file: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TableSource(Section):

@@ -90,7 +90,7 @@ class History:
 
     starts: Int64s
     known_at: Int64s
-    facts: Int64s
+    values: Int64s
 
     @classmethod
     def of(cls, owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s) -> History:
@@ -108,7 +108,7 @@ class History:
         """Return the history of the largest value known so far: `newest` is then the maximum."""
         history = cls.of(owners, n_owners, known_at, values)
         owner_of_row = np.repeat(np.arange(n_owners), np.diff(history.starts))
-        largest = pd.Series(history.facts).groupby(owner_of_row).cummax().to_numpy(np.int64)
+        largest = pd.Series(history.values).groupby(owner_of_row).cummax().to_numpy(np.int64)
         return cls(history.starts, history.known_at, largest)
 
     def rows(self, owners: Int64s, instants: Int64s) -> Int64s:
@@ -117,7 +117,7 @@ class History:
 
     def newest(self, owners: Int64s, instants: Int64s, missing: int = ALWAYS) -> Int64s:
         """Return each owner's newest value known before the instant, else `missing`."""
-        return np.append(self.facts, np.int64(missing))[self.rows(owners, instants)]
+        return np.append(self.values, np.int64(missing))[self.rows(owners, instants)]
 
     def count(self, owners: Int64s, instants: Int64s) -> Int64s:
         """Return how many rows of each owner are known before the instant."""

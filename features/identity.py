@@ -99,7 +99,7 @@ class People:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         rows = self.accounts.rows(leads, occurred + 1)  # recorded at the very instant counts
         rows = np.where(rows < 0, self.accounts.starts[leads], rows)
-        return self.accounts.facts[rows], self.accounts.known_at[rows]
+        return self.accounts.values[rows], self.accounts.known_at[rows]  # noqa: PD011  # not pandas
 
     def ancestors(self) -> Merges:
         """Return each merged-away lead with every lead its history reaches, and from when.

@@ -171,7 +171,7 @@ def _active_leads(
     first = starts + by_account.count(accounts, created - attribution_days * DAY)
     last = starts + by_account.count(accounts, created)
     positions, which = ranges(first, last)
-    found = by_account.facts[positions]
+    found = by_account.values[positions]  # noqa: PD011  # not pandas
     created_known = micros(opportunities["created_recorded_at"])
     known_at = np.maximum(events.account_visible[found], created_known[which])
     return _pairs(rows[which], events.leads[found], known_at)

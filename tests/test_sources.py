@@ -182,6 +182,11 @@ LONG = b"lead_id,created_at\n1,2024-01-01\n2," + b"x" * 50_000_000 + b"\n"
 BROKEN = {
     "empty": ("leads.csv", b"", "is empty"),
     "long line": ("leads.csv", LONG, "line 3"),
+    "long object": (
+        "leads.jsonl",
+        b'{"lead_id": "' + b"x" * 20_000_000 + b'"}',
+        "longer than 8 MB",
+    ),
     "latin-1": ("leads.csv", LEADS.replace("NL", "Köln").encode("latin-1"), "UTF-8"),
     "utf-16": ("leads.csv", LEADS.encode("utf-16"), "UTF-8"),
     "utf-16 without mark": ("leads.csv", LEADS.encode("utf-16-le"), "UTF-8"),

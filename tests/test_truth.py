@@ -1,4 +1,4 @@
-"""The exact probabilities against brute force: every hidden path written out, from the raw tables."""
+"""The exact probabilities against brute force: all hidden paths, from the raw tables alone."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ def _fast_funnel(handoff_effect: float, drift: bool = False) -> Funnel:
     funnel = make_funnel(WEEKS, drift, handoff_effect)
     possible = funnel.transition > 0
     even = possible / possible.sum(axis=-1, keepdims=True)
-    late = np.where(funnel.is_late, 20.0, 1.0)
+    # Enough for handoffs in the first weeks, and for late events.
+    more = np.where(funnel.is_late, 20.0, 2.0)
+    more[[EVENT_TYPES.index("demo_request"), EVENT_TYPES.index("trial_started")]] = 40.0
     return replace(
         funnel,
         transition=0.5 * funnel.transition + 0.5 * even,
-        event_rate=funnel.event_rate * late,
+        event_rate=funnel.event_rate * more,
     )
 
 
@@ -224,7 +226,11 @@ class BruteForce:
 
 def _drawn(funnel: Funnel, seed: int) -> tuple[History, dict[str, pd.DataFrame], LeadWeeks]:
     rng = np.random.default_rng(seed)
-    history = play(funnel, *draw_people(funnel, 150, rng), rng)
+    accounts, leads = draw_people(funnel, 600, rng)
+    accounts.known_at[np.arange(len(accounts.tier)) % 4 > 0] = (
+        NEVER  # so that the tier is hidden more often
+    )
+    history = play(funnel, accounts, leads, rng)
     return history, crm_tables(funnel, history, rng), best_probabilities(funnel, history, HORIZON)
 
 
@@ -235,12 +241,18 @@ def test_the_truth_is_the_sum_over_all_hidden_paths(
     funnel = _fast_funnel(handoff_effect, drift)
     history, tables, truth = _drawn(funnel, seed)
     rng = np.random.default_rng(seed)
-    merging = history.leads.account[history.merged < NEVER]
-    is_near_merge = np.isin(history.leads.account[truth.lead], merging)
-    assert is_near_merge.any(), "no merge is checked"
-    chosen = np.concatenate(
-        [rng.choice(len(truth.lead), 25, replace=False), np.flatnonzero(is_near_merge)[:8]]
-    )
+    account, leads = history.leads.account[truth.lead], history.leads
+    kinds = {
+        "any": np.ones(len(account), dtype=bool),
+        "near a merge": np.isin(account, leads.account[history.merged < NEVER]),
+        "handed over": history.handed[account, truth.monday],
+        "unknown fit, known deal": (history.accounts.known_at[account] == NEVER).all(axis=1)
+        & (history.stage[account, truth.monday - 1] == OPEN)
+        & ~history.accounts.is_free_mail[account],
+    }
+    chosen = np.concatenate([rng.permutation(np.flatnonzero(k))[:12] for k in kinds.values()])
+    for kind, is_in in kinds.items():
+        assert is_in.any(), f"{kind}: none is checked"
     for row in chosen:
         number, monday = truth.lead[row], int(truth.monday[row])
         colleagues = np.flatnonzero(history.leads.account == history.leads.account[number])
@@ -265,6 +277,15 @@ def test_what_is_recorded_later_changes_no_earlier_probability() -> None:
     again = best_probabilities(funnel, replace(history, events=kept), HORIZON)
     early = truth.monday <= 4
     np.testing.assert_array_equal(again.probability[early], truth.probability[early])
+
+
+def test_the_filter_never_reads_a_hidden_stage() -> None:
+    funnel = _fast_funnel(1.0)
+    history, _, truth = _drawn(funnel, 6)
+    is_hidden = (history.stage >= 0) & (history.stage < OPEN)
+    masked = replace(history, stage=np.where(is_hidden, 0, history.stage))
+    again = best_probabilities(funnel, masked, HORIZON)
+    np.testing.assert_array_equal(again.probability, truth.probability)
 
 
 def test_steps_and_shares_are_probabilities() -> None:

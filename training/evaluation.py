@@ -24,6 +24,8 @@ from training.steps import Steps
 from training.weekly import score_weeks, scored_examples, won_examples, won_opportunities
 
 WARM_UP_WEEKS = 8
+PAST_WEEKS = 26
+"""The cutoff is chosen on this many of the newest fit weeks."""
 ROWS_EXPLAINED = 3000
 WEEK = pd.Timedelta(days=7)
 
@@ -204,7 +206,13 @@ def _past_replay(
     scored = score_weeks(
         tables, config, examples.catalogue, instants, fitted.out_of_fold_probability
     )
-    return build_replay(scored, wins, pd.Timestamp(instants[0]), newest + WEEK, True)
+    # The newest weeks look most like the ones to come, and older ones warm the replay up: leads
+    # that linger above the cutoff would otherwise pass for new MQLs, or hide them.
+    start = instants[-min(len(instants), PAST_WEEKS)]
+    warmed_up = bool(start > instants[0])
+    return build_replay(
+        scored, wins, pd.Timestamp(start), newest + WEEK, first_week_is_backlog=not warmed_up
+    )
 
 
 def _test_replay(
@@ -221,7 +229,7 @@ def _test_replay(
     instants = mondays(split.test_from - warm_up * WEEK, newest)
     scored = score_weeks(tables, config, examples.catalogue, instants, fitted.probability)
     start = pd.Timestamp(mondays(split.test_from, newest)[0])
-    return build_replay(scored, wins, start, newest + WEEK, warm_up == 0)
+    return build_replay(scored, wins, start, newest + WEEK, first_week_is_backlog=warm_up == 0)
 
 
 def _single_replay(examples: Examples, scored: pd.DataFrame, wins: pd.DataFrame) -> Replay:

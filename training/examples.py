@@ -122,7 +122,7 @@ def examples_from_flat(export: FlatExport, config: Config) -> Examples:
             f"No row is older than the horizon of {config.training.horizon_days} days. Lower "
             "training.horizon_days, or set flat.labels_known_until."
         )
-    catalogue = flat_catalogue(rows, config.features)
+    catalogue = flat_catalogue(rows[list(export.attributes)], config.features)
     group = rows["account_id"].fillna("lead " + rows["lead_id"])
     columns = ["lead_id", "account_id", "as_of", "is_eligible", *catalogue.names]
     order = np.flatnonzero(is_matured)

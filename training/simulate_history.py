@@ -119,7 +119,7 @@ def _joined(batches: list[tuple[Ints, ...]]) -> tuple[Ints, ...]:
 def _as_written(
     columns: tuple[Ints, ...], leads: Leads, merged: Ints, funnel: Funnel
 ) -> tuple[Ints, ...]:
-    """Return the rows (lead, code, instant, ...) before the end; a survivor has its merged ones'."""
+    """Return rows (lead, code, instant, ...) before the end; a merged lead's go to its survivor."""
     lead, code, at, *rest = columns
     lead = np.where(at < merged[lead], lead, leads.survivor[lead])
     is_inside = at < funnel.mondays[-1]

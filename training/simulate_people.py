@@ -38,7 +38,7 @@ _ENRICHED_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Accounts:
-    """One row per hidden chain: a company, or a single free-mail lead."""
+    """One row per hidden chain, a company or a free-mail lead, in order of `start_week`."""
 
     is_free_mail: Bools
     start_week: Ints
@@ -95,11 +95,10 @@ def share_passed(funnel: Funnel, instant: Ints, week: Ints) -> Floats:
 
 def draw_people(funnel: Funnel, leads: int, rng: np.random.Generator) -> tuple[Accounts, Leads]:
     """Return accounts and exactly `leads` leads of theirs."""
-    account = _draw_sizes(leads, rng)
-    count = int(account[-1]) + 1
-    is_free_mail = np.zeros(count, dtype=bool)
-    is_free_mail[account[leads - _free_mail(leads) :]] = True
-    start_week = rng.integers(0, funnel.weeks, count)
+    sizes, is_free_mail = _draw_sizes(leads, rng)
+    count = len(sizes)
+    account = np.repeat(np.arange(count), sizes)
+    start_week = np.sort(rng.integers(0, funnel.weeks, count))
     is_primary = np.diff(account, prepend=-1) > 0
     # Colleagues follow soon after the first lead or much later, never after the history's end.
     later = (funnel.weeks - start_week[account]) * rng.random(leads) ** 2
@@ -129,18 +128,17 @@ def draw_people(funnel: Funnel, leads: int, rng: np.random.Generator) -> tuple[A
     )
 
 
-def _free_mail(leads: int) -> int:
-    return round(FREE_MAIL_SHARE * leads)
-
-
-def _draw_sizes(leads: int, rng: np.random.Generator) -> Ints:
-    """Return each lead's account number; the last ones are free-mail accounts of one."""
-    free_mail = _free_mail(leads)
+def _draw_sizes(leads: int, rng: np.random.Generator) -> tuple[Ints, Bools]:
+    """Return how many leads each account has, and which accounts are a free-mail lead."""
+    free_mail = round(FREE_MAIL_SHARE * leads)
     in_company = leads - free_mail
     sizes = 1 + rng.choice(len(_SIZE_SHARES), size=in_company, p=_SIZE_SHARES)
-    company = np.repeat(np.arange(in_company), sizes)[:in_company]
-    first_free = int(company[-1]) + 1 if in_company else 0
-    return np.concatenate([company, first_free + np.arange(free_mail)]).astype(np.int64)
+    companies = int(np.searchsorted(sizes.cumsum(), in_company)) + 1
+    sizes = sizes[:companies]
+    sizes[-1] -= sizes.sum() - in_company
+    sizes = np.concatenate([sizes, np.ones(free_mail, dtype=np.int64)])
+    order = rng.permutation(len(sizes))
+    return sizes[order], order >= companies
 
 
 def _draw_fit(
@@ -171,8 +169,9 @@ def _start_known(accounts: Accounts, first_lead_at: Ints, rng: np.random.Generat
     """Fill `known_at`: with the first lead, by a later enrichment, or never."""
     shape = accounts.known_at.shape
     # Enrichment runs fill several fields of an account at one instant.
-    wait: Floats = rng.exponential(12 * WEEK_US, shape[0])
-    enriched_at = first_lead_at + wait.astype(np.int64)
+    enriched_at = first_lead_at + (12 * WEEK_US * rng.exponential(size=len(first_lead_at))).astype(
+        np.int64
+    )
     enriched_at -= enriched_at % 1_000_000
     is_missing = rng.random(shape) < np.array(_MISSING)
     is_enriched = rng.random(shape) < _ENRICHED_SHARE

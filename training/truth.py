@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.simulate_funnel import (
-    AWARENESS,
     FREE_MAIL_TIER,
     HORIZON_WEEKS,
-    LOST,
     OPEN,
     STAGES,
     WON,
@@ -39,7 +37,7 @@ LATE_WEEKS = 3
 
 @dataclass(frozen=True)
 class Belief:
-    """What the record says about each account."""
+    """What the record says about the accounts that exist so far, the first ones of all."""
 
     stage: Floats
     "(tier, account, stage): P(stage | tier, record)"
@@ -69,7 +67,7 @@ def best_probabilities(
     win, win_now = win_chances(funnel, horizon_weeks)
     leads = history.leads
     listing_chance = np.where(leads.is_primary, 1.0, funnel.listed[leads.role])
-    belief = record.start()
+    belief = record.nothing()
     rows = []
     for monday in range(1, funnel.weeks + 1):
         first_incomplete = max(monday - LATE_WEEKS + 1, 0)
@@ -79,7 +77,7 @@ def best_probabilities(
         for week in range(first_incomplete, monday):
             newest = record.advance(newest, week, monday)
         joint = record.tier_shares(newest, monday)[..., None] * newest.stage
-        handed = history.handed[:, monday].astype(np.int64)
+        handed = history.handed[: joint.shape[1], monday].astype(np.int64)
         any_win = np.einsum("tas,tas->a", joint, win[monday][:, handed])
         deal_win = np.einsum("ta,ta->a", joint[..., OPEN], win_now[monday][:, handed])
         lead = record.current_leads(monday)
@@ -113,7 +111,7 @@ def win_chances(funnel: Funnel, horizon_weeks: int) -> tuple[Floats, Floats]:
 
 
 class _Record:
-    """What is recorded of a history, as the filter reads it. Hidden stages are never read."""
+    """What is recorded of a history, as the filter reads it; hidden stages are never told apart."""
 
     def __init__(self, funnel: Funnel, history: History) -> None:
         self._funnel = funnel
@@ -124,79 +122,80 @@ class _Record:
         deals = history.deals
         self._deal_week = np.searchsorted(self._mondays, deals.created, side="right") - 1
         accounts = history.accounts
-        fit = np.stack([accounts.industry, accounts.band, accounts.technology], axis=1)
-        self._fit = fit
+        self._fit = np.stack([accounts.industry, accounts.band, accounts.technology], axis=1)
+        self._created_week = history.leads.created_week
         self._account_role = history.leads.account * len(funnel.listed) + history.leads.role
 
-    def start(self) -> Belief:
-        """Return the belief before the first week."""
-        shape = (self._funnel.transition.shape[1], len(self._history.accounts.tier))
-        return Belief(np.full((*shape, len(STAGES)), 1 / len(STAGES)), np.zeros(shape))
+    def nothing(self) -> Belief:
+        """Return the belief before the first week: no account exists."""
+        tiers = self._funnel.transition.shape[1]
+        return Belief(np.zeros((tiers, 0, len(STAGES))), np.zeros((tiers, 0)))
 
     def advance(self, belief: Belief, week: int, monday: int) -> Belief:
         """Return the belief after one more week, as recorded before the Monday."""
-        funnel, accounts = self._funnel, self._history.accounts
-        handed = self._history.handed[:, week]
-        moved = np.matmul(belief.stage, funnel.transition[week, :, 0])
-        if handed.any():
-            moved[:, handed] = np.matmul(belief.stage[:, handed], funnel.transition[week, :, 1])
-        starts = accounts.start_week == week
-        moved[:, starts] = funnel.first_stage[accounts.source[starts]]
+        tiers, old, stages = belief.stage.shape
+        count = int(np.searchsorted(self._history.accounts.start_week, week, side="right"))
+        joint = np.empty((tiers, count, stages))
+        step = self._funnel.transition[week]
+        handed = self._history.handed[:old, week]
+        np.matmul(belief.stage, step[:, 0], out=joint[:, :old])
+        joint[:, :old][:, handed] = np.matmul(belief.stage[:, handed], step[:, 1])
+        joint[:, old:] = self._funnel.first_stage[self._history.accounts.source[old:count]]
         # Stages that the record rules out have no likelihood; the best of the others gets 1.
-        fit = np.where(self._shown(week), self._log_likelihood(week, monday), -np.inf)
-        moved *= np.exp(fit - fit.max(axis=1, keepdims=True))
-        evidence = moved.sum(axis=-1)
-        moved /= evidence[..., None]
-        log_evidence = belief.log_evidence + np.log(evidence)
-        waits = accounts.start_week > week
-        moved[:, waits] = belief.stage[:, waits]
-        log_evidence[:, waits] = 0.0
+        fit = np.where(self._shown(week, count), self._log_likelihood(week, monday, count), -np.inf)
+        joint *= np.exp(fit - fit.max(axis=1, keepdims=True))
+        evidence = joint.sum(axis=-1)
+        joint /= evidence[..., None]
+        log_evidence = np.log(evidence)
+        log_evidence[:, :old] += belief.log_evidence
         self._weigh_new_deals(log_evidence, week)
-        return Belief(moved, log_evidence)
+        return Belief(joint, log_evidence)
 
-    def _shown(self, week: int) -> Bools:
+    def _shown(self, week: int, count: int) -> Bools:
         """Return which stages the record of the week allows: (account, stage).
 
-        Deals and recycling are recorded when they happen; without them the stage is one of the
-        first four.
+        Deals and recycling are recorded when they happen; without an open, lost or won deal the
+        stage is one of the first four. (A recycled account can only be in awareness: the chain
+        says so itself.)
         """
-        now = self._history.stage[:, week]
-        is_known = np.arange(len(STAGES)) == now[:, None]
-        is_hidden = now < OPEN
-        if week:
-            is_hidden &= ~((self._history.stage[:, week - 1] == LOST) & (now == AWARENESS))
-        is_known[is_hidden] = np.arange(len(STAGES)) < OPEN
-        shown: Bools = is_known
+        now = self._history.stage[:count, week, None]
+        stages = np.arange(len(STAGES))
+        shown: Bools = np.where(now < OPEN, stages < OPEN, stages == now)
         return shown
 
-    def _log_likelihood(self, week: int, monday: int) -> Floats:
+    def _log_likelihood(self, week: int, monday: int, count: int) -> Floats:
         """Return log P(events of the week recorded before the Monday | stage), less a constant."""
         funnel, events = self._funnel, self._history.events
         rate = funnel.event_rate[week]
         rows = slice(self._event_bounds[week], self._event_bounds[week + 1])
         is_seen = events.recorded[rows] < self._mondays[monday]
         account = self._history.leads.account[events.lead[rows][is_seen]]
-        types, count = rate.shape[1], len(self._history.accounts.tier)
+        types = rate.shape[1]
         place = account * types + events.type[rows][is_seen]
         counts = np.bincount(place, minlength=count * types).reshape(count, types)
         expected = np.zeros((count, len(STAGES)))
+        account_role = self._account_role[: np.searchsorted(self._created_week, week, side="right")]
         for is_late, exposure in zip((False, True), self._exposures(week, monday), strict=True):
             chosen = funnel.is_late == is_late
             by_role = np.bincount(
-                self._account_role, weights=exposure, minlength=count * len(funnel.listed)
+                account_role, weights=exposure, minlength=count * len(funnel.listed)
             ).reshape(count, -1)
             expected += by_role @ (funnel.role_factor[:, chosen] @ rate[:, chosen].T)
         likelihood: Floats = counts @ np.log(rate).T - funnel.activity[week] * expected
         return likelihood
 
     def _exposures(self, week: int, monday: int) -> tuple[Floats, Floats]:
-        """Return each lead's share of the week's prompt and of its late events to be seen by then.
+        """Return which share of its week's prompt and late events each lead shows by then.
 
+        Leads are those created by the end of the week, the first ones of all.
         A late event of weekday d is seen when d + delay < the days from the week's start to the
         Monday: a list is imported on a later day's morning.
         """
         funnel, leads = self._funnel, self._history.leads
-        low, high = presence(funnel, leads.created, leads.created_week, self._history.merged, week)
+        here = slice(np.searchsorted(leads.created_week, week, side="right"))
+        low, high = presence(
+            funnel, leads.created[here], leads.created_week[here], self._history.merged[here], week
+        )
         days = 7 * (monday - week) - np.arange(7)
         arrived = funnel.delay_share.cumsum()[np.minimum(days, len(funnel.delay_share)) - 1]
         day_end = funnel.hour_share[np.arange(1, 8) * 24]
@@ -214,11 +213,11 @@ class _Record:
 
     def tier_shares(self, belief: Belief, monday: int) -> Floats:
         """Return P(tier | record): (tier, account)."""
-        accounts = self._history.accounts
-        is_known = accounts.known_at < self._mondays[monday]
-        industry, band, technology = np.where(is_known, self._fit, -1).T
+        accounts, count = self._history.accounts, belief.log_evidence.shape[1]
+        is_known = accounts.known_at[:count] < self._mondays[monday]
+        industry, band, technology = np.where(is_known, self._fit[:count], -1).T
         prior = self._funnel.tier_share[industry, band, technology].T.copy()
-        prior[:, accounts.is_free_mail] = (np.arange(len(prior)) == FREE_MAIL_TIER)[:, None]
+        prior[:, accounts.is_free_mail[:count]] = (np.arange(len(prior)) == FREE_MAIL_TIER)[:, None]
         evidence = np.where(prior > 0, belief.log_evidence, -np.inf)
         weight = prior * np.exp(evidence - evidence.max(axis=0))
         shares: Floats = weight / weight.sum(axis=0)

@@ -1,0 +1,66 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.labels import label_snapshots
+
+AS_OF = pd.Timestamp("2025-03-03")
+HORIZON = 91
+
+
+def _label(
+    closed_at: str | None, stage: str = "closed_won", until: str = "2026-01-01"
+) -> pd.Series:
+    index = pd.DataFrame({"lead_id": ["a"], "as_of": pd.Series([AS_OF], dtype="datetime64[us]")})
+    attribution = pd.DataFrame(
+        {
+            "lead_id": ["a"],
+            "stage": [stage],
+            "closed_at": pd.Series(pd.to_datetime([closed_at]), dtype="datetime64[us]"),
+        }
+    )
+    return label_snapshots(index, attribution, HORIZON, pd.Timestamp(until)).iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "stage", "expected"),
+    [
+        ("2025-03-03", "closed_won", 1.0),  # the horizon begins at as_of itself
+        ("2025-03-02 23:59:59.999999", "closed_won", 0.0),  # won before: no win ahead
+        ("2025-06-01 23:59:59.999999", "closed_won", 1.0),  # the last instant of day 91
+        ("2025-06-02", "closed_won", 0.0),  # the horizon is half-open
+        ("2025-04-01", "closed_lost", 0.0),  # lost deals count as not won
+        (None, "open", 0.0),
+    ],
+)
+def test_a_label_is_a_win_within_the_half_open_horizon(closed_at, stage, expected):
+    assert _label(closed_at, stage)["won_in_horizon"] == expected
+
+
+def test_an_unmatured_row_has_no_label_even_if_already_won():
+    row = _label("2025-03-10", until="2025-06-01")  # one day short of as_of + 91 days
+    assert not row["is_matured"]
+    assert np.isnan(row["won_in_horizon"])
+    assert np.isnan(row["days_to_win"])
+
+
+def test_a_row_is_matured_on_the_day_its_horizon_ends():
+    assert _label("2025-03-10", until="2025-06-02")["is_matured"]
+
+
+def test_the_first_of_several_wins_counts_and_other_leads_wins_do_not():
+    index = pd.DataFrame(
+        {"lead_id": ["b", "a"], "as_of": pd.Series([AS_OF, AS_OF], dtype="datetime64[us]")}
+    )
+    attribution = pd.DataFrame(
+        {
+            "lead_id": ["a", "a"],
+            "stage": "closed_won",
+            "closed_at": pd.Series(
+                pd.to_datetime(["2025-05-03", "2025-03-13"]), dtype="datetime64[us]"
+            ),
+        }
+    )
+    labelled = label_snapshots(index, attribution, HORIZON, pd.Timestamp("2026-01-01"))
+    assert labelled["won_in_horizon"].tolist() == [0.0, 1.0]
+    assert labelled["days_to_win"].tolist()[1] == 10.0
