@@ -19,11 +19,9 @@ def account_components(people: People) -> pd.Series:
 
     n_leads, n_accounts = len(people.lead_ids), len(people.account_ids)
     owners = np.repeat(np.arange(n_leads), np.diff(people.accounts.starts))
-    account_of = people.accounts.values
+    account_of = people.accounts.values  # noqa: PD011  no frame
     left: Int64s = np.concatenate([owners[account_of >= 0], people.merges.gone])
-    right: Int64s = np.concatenate(
-        [account_of[account_of >= 0] + n_leads, people.merges.survivor]
-    )
+    right: Int64s = np.concatenate([account_of[account_of >= 0] + n_leads, people.merges.survivor])
     size = n_leads + n_accounts
     links = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
     _, component = connected_components(links, directed=False)

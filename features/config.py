@@ -118,7 +118,7 @@ class TrainingConfig(Section):
     "Optuna trials; the first is the defaults, 0 means the defaults only."
     min_wins: PositiveInt = 50
     "Fewer won leads than this in the fit rows: refused."
-    bootstraps: PositiveInt = 400
+    bootstraps: PositiveInt = 200
     seed: Annotated[int, Field(ge=0)] = 0
     num_threads: PositiveInt = 2
     "Fixed, since LightGBM writes it into the model text."

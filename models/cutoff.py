@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95% interval; no interval where none can be given."""
+    """A number and its 90% interval; no interval where none can be given."""
 
     value: float
     low: float | None = None

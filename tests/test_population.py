@@ -215,3 +215,16 @@ def test_at_lead_age_leaves_out_leads_that_are_not_that_old_yet() -> None:
     assert index[["lead_id", "as_of"]].to_numpy().tolist() == [["a", day(15)]]
     at_creation = at_lead_age(tables_of(leads=leads, until=20), PopulationConfig(), 0)
     assert at_creation["as_of"].tolist() == [day(1), day(9)]
+
+
+def test_active_leads_stand_for_the_contacts_until_a_contact_is_recorded() -> None:
+    tables = tables_of(
+        leads=[{"lead_id": lead, "created_at": 0, "account_id": "X"} for lead in "ab"],
+        engagement_events=[{"lead_id": "a", "event_type": "call", "occurred_at": 9}],
+        opportunities=[
+            {"opportunity_id": "o", "stage": "open", "created_at": 10, "account_id": "X"}
+        ],
+        opportunity_leads=[{"opportunity_id": "o", "lead_id": "b", "recorded_at": 12}],
+    )
+    found = standing(tables, PopulationConfig(), pairs_of(["a", "b"], [day(12), day(12.5)]))
+    assert found["is_eligible"].tolist() == [False, True, True, False]

@@ -28,7 +28,9 @@ def wins(rows):
     frame = pd.DataFrame(rows, columns=["opportunity_id", "lead_id", "day"])
     return frame.astype({"lead_id": "str"}).assign(
         account=0,
-        created_at=(MONDAY + pd.to_timedelta(frame.pop("day").astype(float), unit="D")).astype("datetime64[us]"),
+        created_at=(MONDAY + pd.to_timedelta(frame.pop("day").astype(float), unit="D")).astype(
+            "datetime64[us]"
+        ),
     )
 
 

@@ -213,3 +213,16 @@ def test_a_colleague_counts_and_the_lead_itself_does_not() -> None:
     assert snapshots["active_colleagues_5d"].tolist() == [2, 2, 2]
     assert snapshots["days_since_colleague"].tolist() == [1, 2, 1]
     assert len(set(snapshots["account_any_decayed_1d"])) == 1
+
+
+def test_the_colleague_seen_last_is_found_when_a_late_event_comes_second() -> None:
+    leads = [{"lead_id": lead, "created_at": 0, "account_id": "X"} for lead in "abc"]
+    events = [
+        {"lead_id": lead, "event_type": "call", "occurred_at": at, "recorded_at": recorded}
+        for lead, at, recorded in [("c", 1, 1), ("b", 2, 2), ("a", 1.5, 3)]
+    ]
+    tables = tables_of(leads=leads, engagement_events=events)
+    catalogue = build_catalogue(tables, CONFIG, day(1000))
+    pairs = pd.DataFrame({"lead_id": ["b"], "as_of": [day(4)]})
+    index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
+    assert build_snapshots(tables, catalogue, index)["days_since_colleague"].tolist() == [2.5]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.simulate_crm import crm_tables
-from training.simulate_funnel import (
+from training.simulation.crm import crm_tables
+from training.simulation.funnel import (
     BAND_SHARES,
     BANDS,
     DAY_US,
@@ -29,9 +29,9 @@ from training.simulate_funnel import (
     technology_share,
     tier_of,
 )
-from training.simulate_history import History, play
-from training.simulate_people import NEVER, draw_people
-from training.truth import LeadWeeks, best_probabilities
+from training.simulation.history import History, play
+from training.simulation.people import NEVER, draw_people
+from training.simulation.truth import LeadWeeks, best_probabilities
 
 WEEKS, HORIZON = 6, 3
 AWARENESS, OPEN, LOST, WON = 1, 4, 5, 6

@@ -42,7 +42,7 @@ def logistic_regression(fit: Rows, test: Rows) -> np.ndarray:
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         FunctionTransformer(_signed_root),
         StandardScaler(),
-        LogisticRegression(max_iter=300),
+        LogisticRegression(solver="newton-cholesky"),
     )
     with warnings.catch_warnings():
         # a baseline that has not quite converged is still a baseline

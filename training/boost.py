@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.scorer import import_lightgbm
 from training.folds import Fold
 from training.metrics import row_log_loss
 
@@ -75,8 +76,7 @@ def cross_fit(rows: Rows, folds: list[Fold], parameters: dict[str, Any]) -> Cros
 
     `rows.weight` weighs the fit and the loss that chooses the number of trees alike.
     """
-    import lightgbm
-
+    lightgbm = import_lightgbm()
     whole = lightgbm.Dataset(rows.matrix, rows.won, weight=rows.weight, free_raw_data=False)
     patience = round(PATIENCE / parameters["learning_rate"])
     # One binning for all folds: it looks at features only, never at labels.
@@ -115,8 +115,7 @@ def raw_scores(
 
 def refit(rows: Rows, parameters: dict[str, Any], trees: int) -> Booster:
     """Return one booster of `trees` trees on all `rows`."""
-    import lightgbm
-
+    lightgbm = import_lightgbm()
     return lightgbm.train(
         parameters, lightgbm.Dataset(rows.matrix, rows.won, weight=rows.weight), trees
     )

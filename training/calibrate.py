@@ -119,7 +119,5 @@ def _segment_lengths(raw_score: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """
     below = np.minimum(raw_score - knots[0], 0)
     above = np.maximum(raw_score - knots[-1], 0)
-    between = [
-        np.clip(raw_score, low, high) - low for low, high in pairwise(knots)
-    ]
+    between = [np.clip(raw_score, low, high) - low for low, high in pairwise(knots)]
     return np.column_stack([below, *between, above])

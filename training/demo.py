@@ -2,6 +2,9 @@
 
 DEMO_MARK = "# Written by `closedwon demo`"
 DEMO_CONFIG = f"""{DEMO_MARK}; the next demo writes it again. Yours: closedwon init
+[data]
+data_until = 2026-01-05
+
 [tables.leads]
 path = ".closedwon/demo/leads.parquet"
 [tables.accounts]

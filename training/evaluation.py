@@ -91,20 +91,11 @@ def evaluate_recipe(
         cutoff = choose_cutoff(past, config.cutoff, training.bootstraps, training.seed)
     with steps("test"):
         test = _test_rows(examples, split, fitted)
-        metrics, eligible = (
-            evaluate(
-                rows["won"].to_numpy(),
-                rows["probability"].to_numpy(),
-                rows["weight"].to_numpy(),
-                rows["account"].to_numpy(),
-                training.bootstraps,
-                training.seed,
-            )
-            for rows in (test, test[test["is_eligible"]])
-        )
+        metrics = _measure(test, config)
+        eligible = _measure(test[test["is_eligible"]], config)
         probabilities = _baselines(examples, split, fitted)
         baselines = {
-            name: _loss_and_ranking(test, probability, config)
+            name: _measure(test.assign(probability=probability), config)
             for name, probability in probabilities.items()
         }
         skill = skill_score(test, probabilities["base_rate"], training.bootstraps, training.seed)
@@ -135,6 +126,14 @@ def evaluate_recipe(
 def _some_rows(snapshots: pd.DataFrame, seed: int) -> pd.DataFrame:
     drawn = np.random.default_rng(seed).permutation(len(snapshots))[:ROWS_EXPLAINED]
     return snapshots.iloc[np.sort(drawn)]
+
+
+def _measure(test: pd.DataFrame, config: Config) -> dict[str, Estimate]:
+    won, probability, weight, account = (
+        test[name].to_numpy() for name in ("won", "probability", "weight", "account")
+    )
+    training = config.training
+    return evaluate(won, probability, weight, account, training.bootstraps, training.seed)
 
 
 def skill_score(
@@ -175,20 +174,6 @@ def _baselines(examples: Examples, split: Split, fitted: Fitted) -> dict[str, np
         for rows in (split.is_fit, split.is_test)
     )
     return baseline_probabilities(fit, test, examples.catalogue.names)
-
-
-def _loss_and_ranking(
-    test: pd.DataFrame, probability: np.ndarray, config: Config
-) -> dict[str, Estimate]:
-    found = evaluate(
-        test["won"].to_numpy(),
-        probability,
-        test["weight"].to_numpy(),
-        test["account"].to_numpy(),
-        config.training.bootstraps,
-        config.training.seed,
-    )
-    return {name: found[name] for name in ("log_loss", "auc", "average_precision")}
 
 
 def _past_replay(

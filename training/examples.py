@@ -57,6 +57,12 @@ def matured_mondays(tables: Tables, horizon_days: int) -> np.ndarray:
     return mondays(first, tables.data_until - pd.Timedelta(days=horizon_days))
 
 
+def attributed(tables: Tables, config: Config) -> pd.DataFrame:
+    """Return which leads each opportunity labels, by the configured rules."""
+    population = config.population
+    return attribute(tables, population.attribution_days, population.account_from)
+
+
 def examples_from_tables(tables: Tables, config: Config) -> Examples:
     """Return the training rows of the tables; InputError when none is matured."""
     horizon_days = config.training.horizon_days
@@ -65,7 +71,7 @@ def examples_from_tables(tables: Tables, config: Config) -> Examples:
     else:
         weeks = lead_weeks(tables, config.population, matured_mondays(tables, horizon_days))
         index = training_sample(weeks, config.snapshots.every_days, config.training.seed)
-    attribution = attribute(tables, config.population.attribution_days)
+    attribution = attributed(tables, config)
     labelled = label_snapshots(index, attribution, horizon_days, tables.data_until)
     labelled = labelled[labelled["is_matured"]]
     if labelled.empty:
@@ -75,7 +81,7 @@ def examples_from_tables(tables: Tables, config: Config) -> Examples:
         )
     labelled, weight = thin_negatives(labelled, config.snapshots.max_rows, config.training.seed)
     labelled = labelled.sort_values(["as_of", "lead_id"], ignore_index=True)
-    catalogue = build_catalogue(tables, config.features, tables.data_until)
+    catalogue = build_catalogue(tables, config.features, tables.data_until, config.population)
     component = account_components(know_people(tables, config.population.account_from))
     return Examples(
         catalogue=catalogue,

@@ -39,7 +39,6 @@ class Choices:
     parameters: dict[str, Any]
     half_life_days: float | None
     "Of the weights the boosters are fitted with; None: all rows alike."
-    calibration_half_life_days: float | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Fitted:
     fold_starts: np.ndarray
     "First instant of each fold, rising; empty without dates."
     calibration: Calibration
+    calibration_half_life_days: float | None
+    "Of the weights the calibration is fitted with."
     booster: Booster
 
     def probability(self, snapshots: pd.DataFrame) -> np.ndarray:
@@ -84,7 +85,7 @@ def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> list[Fol
 
 
 def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
-    """Return parameters and recency half-lives, chosen on folds within `rows` (a mask)."""
+    """Return parameters and the recency of the fit, chosen on folds within `rows` (a mask)."""
     training = config.training
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
     table = _rows(examples, rows, encoder)
@@ -93,15 +94,9 @@ def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
         table, folds, training.trials, training.seed, training.num_threads
     )
     if not examples.is_dated:
-        return Choices(parameters, None, None)
-    as_of = examples.as_of[rows]
-    half_life = _fit_half_life(table, folds, as_of, parameters, config)
-    weighted = _weighted(table, as_of, half_life)
-    fitted = cross_fit(weighted, folds, _booster_parameters(parameters, config))
-    calibration_half_life = choose_half_life(
-        fitted.raw_score, table.won, table.weight, as_of, config.gap_days
-    )
-    return Choices(parameters, half_life, calibration_half_life)
+        return Choices(parameters, None)
+    half_life = _fit_half_life(table, folds, examples.as_of[rows], parameters, config)
+    return Choices(parameters, half_life)
 
 
 def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Config) -> Fitted:
@@ -120,7 +115,12 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
     fold = np.zeros(len(table.won), dtype=int)
     for number, (_, valid) in enumerate(folds):
         fold[valid] = number
-    recent = _weighted(table, as_of, choices.calibration_half_life_days).weight
+    half_life = None
+    if examples.is_dated:
+        half_life = choose_half_life(
+            fitted.raw_score, table.won, table.weight, as_of, config.gap_days
+        )
+    recent = _weighted(table, as_of, half_life).weight
     calibration = fit_calibration(fitted.raw_score, table.won, recent, fold)
     starts = [as_of[valid].min() for _, valid in folds] if examples.is_dated else []
     return Fitted(
@@ -129,6 +129,7 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
         cross_fit=fitted,
         fold_starts=np.array(starts, dtype="datetime64[us]"),
         calibration=calibration,
+        calibration_half_life_days=half_life,
         booster=refit(weighted, parameters, fitted.trees),
     )
 

@@ -126,6 +126,8 @@ def evaluate(
     square = (won - probability) ** 2
 
     def figures(weights: np.ndarray) -> dict[str, float]:
+        if weights.sum() == 0:  # no account drawn at all
+            weights = weight
         found = {
             "log_loss": float(np.average(loss, weights=weights)),
             "brier": float(np.average(square, weights=weights)),
@@ -144,14 +146,14 @@ def evaluate(
 
 
 def resamples(account: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
-    """Return how often each row is drawn in each of `count` resamples of whole accounts."""
+    """Return how often each row is drawn in each of `count` resamples of whole accounts.
+
+    The Poisson bootstrap (Chamandy et al. 2012): every account is drawn Poisson(1) times, so that
+    counts vary too and accounts without a row here need not be known.
+    """
     codes, accounts = pd.factorize(account)
     random = np.random.default_rng(seed)
-    size = len(accounts)
-    return [
-        np.bincount(random.integers(0, size, size), minlength=size)[codes].astype(float)
-        for _ in range(count)
-    ]
+    return [random.poisson(1.0, len(accounts))[codes].astype(float) for _ in range(count)]
 
 
 def with_intervals(

@@ -178,7 +178,7 @@ def training_facts(examples: Examples, evaluation: Evaluation, config: Config) -
         "parameters": evaluation.choices.parameters,
         "trees": evaluation.fitted.cross_fit.trees,
         "half_life_days": evaluation.choices.half_life_days,
-        "calibration_half_life_days": evaluation.choices.calibration_half_life_days,
+        "calibration_half_life_days": evaluation.fitted.calibration_half_life_days,
     }
 
 
@@ -231,7 +231,7 @@ def _params(config: Config, evaluation: Evaluation) -> dict[str, Any]:
         **evaluation.choices.parameters,
         "trees": evaluation.fitted.cross_fit.trees,
         "half_life_days": evaluation.choices.half_life_days,
-        "calibration_half_life_days": evaluation.choices.calibration_half_life_days,
+        "calibration_half_life_days": evaluation.fitted.calibration_half_life_days,
         "cutoff": evaluation.cutoff.value,
     }
     settings = config.model_dump(mode="json", exclude={"databases", "tables", "flat"})

@@ -58,8 +58,8 @@ class Replay:
 
         `mqls_per_week` (without dates `mqls`); `precision`, share of MQLs won within the horizon
         of their week; `capture`, share of the won opportunities scored beforehand that were
-        flagged before they were created; `lead_time_days`, median days from MQL to win. NaN where
-        nothing counts.
+        flagged before they were created; `lead_time_days`, median days from MQL to win. A
+        figure that nothing counts for is left out.
         """
         mqls = self.mqls(cutoff)
         scored = self.wins[self.wins["best_before"].notna()]
@@ -80,7 +80,8 @@ class Replay:
             }
 
         drawn = [computed(times) for times in resamples(accounts, bootstraps, seed)]
-        return with_intervals(computed(np.ones(len(accounts))), drawn)
+        found = with_intervals(computed(np.ones(len(accounts))), drawn)
+        return {name: estimate for name, estimate in found.items() if np.isfinite(estimate.value)}
 
     def by_week(self, cutoff: float) -> pd.DataFrame:
         """Return week (its Monday), mqls and won, a row for every week of the replay."""

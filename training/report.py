@@ -70,7 +70,12 @@ def _content(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport) -> dict
         "base_rate": f"{scorer.base_rate:.1%}",
         "cutoff": scorer.cutoff,
         "promised": {name: told(name, found) for name, found in scorer.cutoff.evidence.items()},
-        "replayed": {name: told(name, found) for name, found in evaluation.replayed.items()},
+        "replayed": {
+            **dict.fromkeys(
+                ("mqls_per_week", "mqls", "precision", "capture", "lead_time_days"), "-"
+            ),
+            **{name: told(name, found) for name, found in evaluation.replayed.items()},
+        },
         "backlog": 0
         if scorer.cutoff.value is None
         else evaluation.replay.backlog(scorer.cutoff.value),

@@ -1,9 +1,10 @@
 """The demo CRM: a B2B funnel as raw contract tables, and its best possible probabilities.
 
 What is hidden, what is recorded: every account has a buying stage nobody sees; its leads act at
-rates that depend on it (`simulate_funnel`), deals open, close and are recycled
-(`simulate_history`), sales works what the points rule brings (`simulate_sales`). `truth` knows the
-laws, but only what is recorded, and gives the probability no model can beat on average.
+rates that depend on it (`simulation.funnel`), deals open, close and are recycled
+(`simulation.history`), sales works what the points rule brings (`simulation.sales`).
+`simulation.truth` knows the laws, but only what is recorded, and gives the probability no model
+can beat on average.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.simulate_crm import crm_tables
-from training.simulate_funnel import Funnel, make_funnel
-from training.simulate_history import History, play
-from training.simulate_leaks import plant_leaks
-from training.simulate_names import lead_ids, take
-from training.simulate_people import draw_people
-from training.truth import best_probabilities
+from training.simulation.crm import crm_tables
+from training.simulation.funnel import Funnel, make_funnel
+from training.simulation.history import History, play
+from training.simulation.leaks import plant_leaks
+from training.simulation.names import lead_ids, take
+from training.simulation.people import draw_people
+from training.simulation.truth import best_probabilities
 
 
 @dataclass(frozen=True)

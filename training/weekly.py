@@ -11,11 +11,10 @@ from features.catalogue import Catalogue
 from features.components import account_components
 from features.config import Config
 from features.identity import know_people
-from features.opportunities import attribute
 from features.snapshots import build_snapshots, lead_weeks
 from features.tables import Tables
-from training.examples import Examples
-from training.labels import label_snapshots
+from training.examples import Examples, attributed
+from training.labels import SECONDS_A_DAY, label_snapshots
 
 WEEKS_AT_ONCE = 8
 """Bounds the memory: features of this many weeks are held at a time."""
@@ -37,7 +36,7 @@ def score_weeks(
     weeks = lead_weeks(tables, config.population, instants)
     weeks = weeks[weeks["is_eligible"]]
     component = account_components(know_people(tables, config.population.account_from))
-    attribution = attribute(tables, config.population.attribution_days)
+    attribution = attributed(tables, config)
     parts = []
     for start in range(0, len(instants), WEEKS_AT_ONCE):
         chunk = instants[start : start + WEEKS_AT_ONCE]
@@ -60,7 +59,7 @@ def score_weeks(
 
 def won_opportunities(tables: Tables, config: Config) -> pd.DataFrame:
     """Return opportunity_id, lead_id, account, created_at of every closed-won opportunity."""
-    attribution = attribute(tables, config.population.attribution_days)
+    attribution = attributed(tables, config)
     won = attribution[attribution["stage"] == "closed_won"]
     component = account_components(know_people(tables, config.population.account_from))
     account = component.loc[won["lead_id"]].to_numpy()
@@ -73,7 +72,7 @@ def scored_examples(examples: Examples, rows: np.ndarray, probability: np.ndarra
     Without dates all rows lie at one instant.
     """
     taken = examples.snapshots[rows]
-    as_of = taken["as_of"] if examples.is_dated else pd.Timestamp(0)
+    as_of = taken["as_of"].to_numpy() if examples.is_dated else np.datetime64(0, "us")
     scored = pd.DataFrame(
         {
             "lead_id": taken["lead_id"],
@@ -95,15 +94,13 @@ def won_examples(examples: Examples) -> pd.DataFrame:
     """
     won = examples.won > 0
     taken = examples.snapshots[won]
-    days = pd.to_timedelta(np.nan_to_num(examples.days_to_win[won]), unit="D")
+    microseconds = np.nan_to_num(examples.days_to_win[won]) * SECONDS_A_DAY * 1e6
     as_of = taken["as_of"].to_numpy() if examples.is_dated else np.datetime64(0, "us")
     return pd.DataFrame(
         {
             "opportunity_id": taken["lead_id"].to_numpy(),
             "lead_id": taken["lead_id"].to_numpy(),
-            "created_at": (pd.Series(as_of, index=range(len(taken))) + days.floor("us")).astype(
-                "datetime64[us]"
-            ),
+            "created_at": (as_of + microseconds.astype("timedelta64[us]")).astype("datetime64[us]"),
             "account": examples.account[won],
         }
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from training.simulate_funnel import DAY_US, HISTORY_END_US
+from training.simulation.funnel import DAY_US, HISTORY_END_US
 
 PLANTED = ("leads.customer_number", "leads.budget_range", "accounts.closing_review")
 

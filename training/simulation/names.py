@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.simulate_funnel import Ints
-from training.simulate_people import NEVER
+from training.simulation.funnel import Ints
+from training.simulation.people import NEVER
 
 Strings: TypeAlias = pd.api.extensions.ExtensionArray
 

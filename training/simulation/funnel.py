@@ -1,7 +1,7 @@
 """The demo CRM's laws: hidden buying stages, fit tiers, event rates, delays and the calendar.
 
 One Markov chain per account (or per free-mail lead) steps every Monday 00:00 UTC. Everything the
-exact probabilities of `training.truth` need is in a `Funnel`; nothing here is random.
+exact probabilities of `training.simulation.truth` need is in a `Funnel`; nothing here is random.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.simulate_funnel import (
+from training.simulation.funnel import (
     FREE_MAIL_TIER,
     HORIZON_WEEKS,
     OPEN,
@@ -29,7 +29,7 @@ from training.simulate_funnel import (
     Funnel,
     Ints,
 )
-from training.simulate_history import History, presence
+from training.simulation.history import History, presence
 
 LATE_WEEKS = 3
 "A week's events are all recorded by the third Monday after its start."

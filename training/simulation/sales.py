@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.simulate_funnel import DAY_US, EVENT_TYPES, Bools, Ints
-from training.simulate_people import NEVER, Leads
+from training.simulation.funnel import DAY_US, EVENT_TYPES, Bools, Ints
+from training.simulation.people import NEVER, Leads
 
 POINTS = {
     "page_view": 1.0,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.simulate_funnel import (
+from training.simulation.funnel import (
     BAND_SHARES,
     BANDS,
     FREE_MAIL_TIER,

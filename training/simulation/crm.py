@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from training.simulate_events import costs_table, events_table
-from training.simulate_funnel import (
+from training.simulation.events import costs_table, events_table
+from training.simulation.funnel import (
     INDUSTRIES,
     PACK_PRICE,
     ROLES,
@@ -20,10 +20,10 @@ from training.simulate_funnel import (
     Funnel,
     Ints,
 )
-from training.simulate_history import History
-from training.simulate_names import Strings, ids, instants, lead_ids, named, take
-from training.simulate_people import NEVER
-from training.simulate_sales import ACTORS, CHANGE_STAGES, REASONS, VERDICTS
+from training.simulation.history import History
+from training.simulation.names import Strings, ids, instants, lead_ids, named, take
+from training.simulation.people import NEVER
+from training.simulation.sales import ACTORS, CHANGE_STAGES, REASONS, VERDICTS
 
 COUNTRIES = ("US", "GB", "DE", "FR", "NL", "CA", "AU", "SE")
 _COUNTRY_SHARES = (0.38, 0.16, 0.14, 0.09, 0.07, 0.08, 0.05, 0.03)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.simulate_funnel import (
+from training.simulation.funnel import (
     AWARENESS,
     DAY_US,
     LOST,
@@ -17,7 +17,7 @@ from training.simulate_funnel import (
     Funnel,
     Ints,
 )
-from training.simulate_people import (
+from training.simulation.people import (
     NEVER,
     Accounts,
     Leads,
@@ -25,7 +25,7 @@ from training.simulate_people import (
     moment,
     share_passed,
 )
-from training.simulate_sales import SalesTeam
+from training.simulation.sales import SalesTeam
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from training.simulate_funnel import EVENT_TYPES, SOURCES, WEEK_US, Funnel, Ints
-from training.simulate_history import History
-from training.simulate_names import ids, instants, lead_ids, named, take
+from training.simulation.funnel import EVENT_TYPES, SOURCES, WEEK_US, Funnel, Ints
+from training.simulation.history import History
+from training.simulation.names import ids, instants, lead_ids, named, take
 
 # Channels of an event type, equally likely; paid and owned campaigns have names and costs.
 _CHANNELS = {
