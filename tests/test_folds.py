@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from features.config import TrainingConfig
@@ -7,12 +6,11 @@ from features.errors import InputError
 from training.folds import account_folds, split_by_account, split_by_time, time_folds
 
 AS_OF = np.datetime64("2024-01-01", "us") + np.arange(700) * np.timedelta64(1, "D")
-UNTIL = pd.Timestamp(AS_OF[-1]) + pd.Timedelta(days=91)
 
 
 @pytest.mark.parametrize("gap_days", [0, 30, 91])
 def test_a_fit_rows_label_was_known_when_the_test_starts(gap_days):
-    split = split_by_time(AS_OF, TrainingConfig(), gap_days, UNTIL)
+    split = split_by_time(AS_OF, TrainingConfig(), gap_days)
     start = np.datetime64(split.test_from, "us")
     assert (AS_OF[split.is_fit] + np.timedelta64(gap_days, "D") <= start).all()
     assert (AS_OF[split.is_test] >= start).all()
@@ -21,14 +19,14 @@ def test_a_fit_rows_label_was_known_when_the_test_starts(gap_days):
 
 def test_a_set_test_window_is_half_open():
     training = TrainingConfig(test_from="2025-06-01", test_until="2025-07-01")
-    split = split_by_time(AS_OF, training, 91, UNTIL)
+    split = split_by_time(AS_OF, training, 91)
     assert AS_OF[split.is_test].min() == np.datetime64("2025-06-01")
     assert AS_OF[split.is_test].max() == np.datetime64("2025-06-30")
 
 
 def test_a_test_start_without_older_rows_is_refused_with_the_span():
     with pytest.raises(InputError, match=r"No fit rows.*2024-01-01.*91 days older"):
-        split_by_time(AS_OF, TrainingConfig(test_from="2024-02-01"), 91, UNTIL)
+        split_by_time(AS_OF, TrainingConfig(test_from="2024-02-01"), 91)
 
 
 @pytest.mark.parametrize("gap_days", [0, 30, 91])

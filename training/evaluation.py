@@ -59,8 +59,8 @@ class Evaluation:
 
 def split_examples(examples: Examples, config: Config) -> Split:
     """Return the evaluation split; InputError when the fit part holds too few wins."""
-    if examples.is_dated and examples.data_until is not None:
-        split = split_by_time(examples.as_of, config.training, config.gap_days, examples.data_until)
+    if examples.is_dated:
+        split = split_by_time(examples.as_of, config.training, config.gap_days)
     else:
         split = split_by_account(examples.account, config.training)
     wins, floor = examples.won_leads(split.is_fit), config.training.min_wins

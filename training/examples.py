@@ -37,7 +37,6 @@ class Examples:
     account: np.ndarray
     "Account component: rows that are no independent evidence of one another."
     is_dated: bool
-    data_until: pd.Timestamp | None
     is_weekly: bool = False
     "Whether the population was looked at every Monday; else each lead once."
 
@@ -91,7 +90,6 @@ def examples_from_tables(tables: Tables, config: Config) -> Examples:
         weight=np.where(labelled["won_in_horizon"] > 0, 1.0, weight),
         account=component.loc[labelled["lead_id"]].to_numpy(),
         is_dated=True,
-        data_until=tables.data_until,
         is_weekly=config.snapshots.at == "weeks",
     )
 
@@ -142,5 +140,4 @@ def examples_from_flat(export: FlatExport, config: Config) -> Examples:
         weight=np.ones(len(order)),
         account=pd.factorize(group.iloc[order])[0],
         is_dated=is_dated,
-        data_until=None if until is None else pd.Timestamp(until),
     )

@@ -26,9 +26,7 @@ class Split:
     "Exclusive."
 
 
-def split_by_time(
-    as_of: np.ndarray, training: TrainingConfig, gap_days: int, data_until: pd.Timestamp
-) -> Split:
+def split_by_time(as_of: np.ndarray, training: TrainingConfig, gap_days: int) -> Split:
     """Return the split in which the newest part is the test.
 
     A fit row counts only if its label was known when the test starts:
@@ -41,7 +39,8 @@ def split_by_time(
     else:
         test_from = pd.Timestamp(start)
     until = training.test_until
-    test_until = data_until if until is None else pd.Timestamp(until)
+    newest = pd.Timestamp(as_of.max())
+    test_until = newest.floor("D") + pd.Timedelta(days=1) if until is None else pd.Timestamp(until)
     limit = np.datetime64(test_from - pd.Timedelta(days=gap_days), "us")
     is_fit = as_of <= limit
     is_test = (as_of >= np.datetime64(test_from, "us")) & (as_of < np.datetime64(test_until, "us"))

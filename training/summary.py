@@ -43,14 +43,14 @@ def _cutoff_lines(trained: Training) -> list[str]:
     cutoff, evaluation = trained.scorer.cutoff, trained.evaluation
     if cutoff.value is None:
         return [f"No cutoff: {cutoff.reason} Nobody is marked as an MQL."]
-    replayed = {name: "-" for name in ("precision", "capture", "lead_time_days")}
+    replayed = dict.fromkeys(("precision", "capture", "lead_time_days"), "-")
     replayed |= {name: told(name, found) for name, found in evaluation.replayed.items()}
     backlog = evaluation.replay.backlog(cutoff.value)
     volume = replayed.get("mqls_per_week", replayed.get("mqls", "-"))
     title = "MQLs a week" if "mqls_per_week" in replayed else "MQLs"
     lines = [
         f"MQL from a probability of {cutoff.value:.1%}. {cutoff.reason}",
-        "Replayed over the test weeks, that would have been:",
+        f"On the test {'weeks' if 'mqls_per_week' in replayed else 'leads'} that would have been:",
         f"  {title:<18} {volume} (and {backlog:,} in the backlog at the start)",
         f"  precision          {replayed['precision']} of them closed",
         f"  capture            {replayed['capture']} of the wins, before their deal was opened",
