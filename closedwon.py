@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +34,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object,
 
 DEFAULT_CONFIG = Path("closedwon.toml")
 LOCAL = Path(".closedwon")
+REJECTS = LOCAL / "rejects"
 GATE_SAID_NO = 3
+# What the user's disk says, not our code.
+DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EEXIST,
+               errno.ENOTDIR, errno.EISDIR)  # fmt: skip
 
 
 @app.command()
@@ -46,15 +52,16 @@ def demo(
     from training.simulate import simulate, write_demo
 
     with _steps(as_json) as steps:
-        config_path = _leave_demo_config()
+        config_path = _leave_demo_config(leads)
         with steps("simulate"):
             write_demo(simulate(leads=leads, seed=seed), LOCAL / "demo")
         trained = _train(read_config(config_path), Path(), steps)
     _say_trained(trained, as_json)
     if not as_json:
         _say(f"\nThe demo CRM is in {LOCAL / 'demo'}, its settings in {config_path}. Go on with:")
-        _say("  closedwon score --output scores.csv    every open lead, with its reasons")
-        _say("  closedwon check                        what became of the tables")
+        named = "" if config_path == DEFAULT_CONFIG else f" --config {config_path}"
+        _say(f"  closedwon score{named}    every open lead, with its reasons, to scores.csv")
+        _say(f"  closedwon check{named}    what became of the tables")
 
 
 @app.command()
@@ -63,12 +70,16 @@ def init(
     output: Annotated[Path, typer.Option("--output", help="File to write.")] = DEFAULT_CONFIG,
 ) -> None:
     """Write a commented closedwon.toml for the tables found in a folder."""
+    from features.outputs import check_output
     from features.scaffold import draft_config
 
-    if output.exists():
+    check_output(output, (".toml",))
+    if _is_own(output):
         raise InputError(f"{output} is already there. Move it away, or choose another --output.")
-    _write_aside(output, draft_config(data))
-    _say(f"Wrote {output}. Read it through, then: closedwon check --data {data}")
+    _write(output, draft_config(data))
+    named = "" if output == DEFAULT_CONFIG else f" --config {output}"
+    lies = "" if data == Path() else f" --data {data}"
+    _say(f"Wrote {output}. Read it through, then: closedwon check{named}{lies}")
 
 
 @app.command()
@@ -77,21 +88,25 @@ def check(
 ) -> None:
     """Load the tables and tell which rows were set aside, and why."""
     from features.flat import load_flat
-    from features.load_report import write_rejects
-    from features.sources import load_tables
+    from features.sources import REQUIRED, load_tables
 
     settings = _read(config)
     with _steps(as_json) as steps, steps("load"):
         if settings.flat is not None:
-            report = load_flat(settings, data, labels_needed=False).report
+            loaded = load_flat(settings, data, labels_needed=False, rejects_folder=REJECTS)
+            report, missing = loaded.report, []
         else:
-            report = load_tables(settings, data).report
-    rejects = [str(path) for path in write_rejects(report, LOCAL / "rejects")]
+            found = load_tables(settings, data, required=("leads",), rejects_folder=REJECTS)
+            report = found.report
+            missing = [name for name in REQUIRED if name not in found.tables.present]
+    rejects = [str(path) for path in report.rejects_files(REJECTS)]
     if as_json:
-        _print_json({**report.as_dict(), "rejects": rejects})
+        _print_json({**report.as_dict(), "rejects": rejects, "missing_to_train": missing})
         return
     _say("\n".join(report.lines()))
     _say(f"Rows set aside are in {', '.join(rejects)}." if rejects else "No row was set aside.")
+    if missing:
+        _say(f"There is no table {' or '.join(missing)} yet: training needs it.")
 
 
 @app.command()
@@ -104,13 +119,14 @@ def features(
     as_json: JsonOption = False,
 ) -> None:
     """Write the training snapshots, without labels, as Parquet."""
+    from features.outputs import check_output, written_aside
     from training.recipe import training_snapshots
 
-    if output.suffix != ".parquet":
-        raise InputError(f"{output} must end in .parquet.")
+    settings = _read(config)
+    check_output(output, (".parquet",), _inputs(config, settings, data))
     with _steps(as_json) as steps:
-        snapshots = training_snapshots(_read(config), data, steps)
-        with steps("write"), _written_aside(output) as aside:
+        snapshots = training_snapshots(settings, data, steps)
+        with steps("write"), written_aside(output) as aside:
             snapshots.to_parquet(aside, index=False)
     columns = len(snapshots.columns) - 4
     if as_json:
@@ -152,12 +168,15 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score every open lead: probability, grade, qualified, reasons."""
+    from features.outputs import check_output
     from models.bundle import open_bundle
     from models.registry import fetch_bundle
     from serving.batch import score_leads
     from serving.open_leads import read_open_leads
 
     settings = _read(config)
+    inputs = _inputs(config, settings, data)
+    check_output(output, (".csv", ".parquet"), [*inputs, flat_file] if flat_file else inputs)
     with _steps(as_json) as steps:
         with steps("model"):
             folder, version = fetch_bundle(model, settings.tracking, Path())
@@ -168,24 +187,13 @@ def score(
             kept = "all" if all_reasons else "top"
             summary = score_leads(scorer, snapshots, output, reasons_kept=kept)
     if as_json:
-        reasons_path = summary.reasons_path
-        _print_json(
-            {
-                "leads": summary.leads,
-                "eligible": summary.eligible,
-                "qualified": summary.qualified,
-                "grades": summary.grades,
-                "cutoff": summary.cutoff,
-                "model_version": version,
-                "output": str(summary.path),
-                "reasons_output": None if reasons_path is None else str(reasons_path),
-            }
-        )
+        _print_json({**summary.as_dict(), "model_version": version})
         return
     grades = ", ".join(f"{grade} {count:,}" for grade, count in summary.grades.items())
     _say(f"Scored {summary.leads:,} open leads with version {version}: {grades}.")
     _say(f"{summary.qualified:,} qualify as MQLs of {summary.eligible:,} that may.")
-    _say(f"Wrote {summary.path}.")
+    all_told = f", and every reason to {summary.reasons_path}" if summary.reasons_path else ""
+    _say(f"Wrote {summary.path}{all_told}.")
 
 
 def _train(settings: Config, data: Path, steps: Steps) -> Training:
@@ -209,16 +217,21 @@ def _say_trained(trained: Training, as_json: bool) -> None:
         _say("\n".join(summary_lines(trained)))
 
 
-def _leave_demo_config() -> Path:
+def _leave_demo_config(leads: int) -> Path:
     """Write ./closedwon.toml for the demo; a person's own is kept, and one beside it written."""
-    from training.demo import DEMO_CONFIG, DEMO_MARK
+    from training.demo import demo_config
 
-    path = DEFAULT_CONFIG
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(DEMO_MARK):
-        path = LOCAL / "demo.toml"
+    path = LOCAL / "demo.toml" if _is_own(DEFAULT_CONFIG) else DEFAULT_CONFIG
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_aside(path, DEMO_CONFIG)
+    _write(path, demo_config(leads))
     return path
+
+
+def _is_own(config: Path) -> bool:
+    """Whether `config` is there and not just the demo's, which may be overwritten."""
+    from training.demo import DEMO_MARK
+
+    return config.exists() and not config.read_bytes().startswith(DEMO_MARK.encode())
 
 
 @contextmanager
@@ -236,21 +249,21 @@ def _steps(as_json: bool) -> Iterator[Steps]:
         yield Steps(lambda name: status.update(name))
 
 
-@contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to, renamed to `path` once all of it is there."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        yield aside
-        aside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
-    finally:
-        aside.unlink(missing_ok=True)
+def _inputs(config: Path, settings: Config, data: Path) -> list[Path]:
+    """Return the files this run reads, which no output may overwrite."""
+    from features.files import FILE_SUFFIXES
+    from features.tables import CONTRACT
+
+    sources = [*settings.tables.values(), *([settings.flat] if settings.flat else [])]
+    named = [source.path for source in sources if source.path is not None]
+    found = [f"{table}{suffix}" for table in CONTRACT for suffix in FILE_SUFFIXES]
+    return [config, *(data / name for name in [*named, *found])]
 
 
-def _write_aside(path: Path, text: str) -> None:
-    with _written_aside(path) as aside:
+def _write(path: Path, text: str) -> None:
+    from features.outputs import written_aside
+
+    with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
@@ -276,10 +289,48 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and content != content else content
 
 
-def main() -> None:
-    """Run one command. Exit 0 fine, 2 the user's mistake, 3 a gate said no, 1 a bug."""
+@contextmanager
+def _stopped_in_words() -> Iterator[None]:
+    """Make of Ctrl-C and SIGTERM one line and the exit code that shells expect.
+
+    Libraries turn an interrupt into errors of their own, so whatever ends the run after a signal
+    is taken for the signal.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler != signal.SIG_IGN:  # nohup, or a shell's background job
+            signal.signal(number, stop)
     try:
-        app()
-    except InputError as error:
-        print(f"closedwon: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        yield
+    except BaseException as error:
+        is_finished = isinstance(error, SystemExit) and error.code in (0, None, GATE_SAID_NO)
+        if not asked or is_finished:
+            raise
+        print("closedwon: stopped. Nothing half-done is left behind.", file=sys.stderr)
+        raise SystemExit(128 + asked[0]) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command, of the shell unless `arguments` are given; it always ends in SystemExit.
+
+    Exit 0 fine, 2 the user's mistake, 3 a gate said no, 1 a bug."""
+    with _stopped_in_words():
+        try:
+            app(args=arguments)
+        except InputError as error:
+            print(f"closedwon: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            print(f"closedwon: {error.filename}: {error.strerror}.", file=sys.stderr)
+            raise SystemExit(2) from None

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from features.config import FeatureConfig, PopulationConfig
+from features.errors import InputError
 from features.families import account_engagement, engagement, funnel
 from features.feature import AGGREGATIONS
 from features.feature import Family as Family
@@ -105,6 +106,10 @@ def build_catalogue(
     catalogue. `population` says where accounts come from and how opportunities find their leads.
     """
     population = population or PopulationConfig()
+    _refuse_unknown(
+        config.drop,
+        [f"{owner}.{name}" for owner in ("leads", "accounts") for name in tables.attributes(owner)],
+    )
     features: list[Feature] = []
     for owner in ("leads", "accounts"):
         rows = getattr(tables, owner)
@@ -134,7 +139,19 @@ def build_catalogue(
 def flat_catalogue(rows: pd.DataFrame, config: FeatureConfig) -> Catalogue:
     """Return attribute features only: the columns of a flat export (`rows`) beside the index."""
     columns = [str(column) for column in rows.columns if column not in INDEX_COLUMNS]
+    _refuse_unknown(config.drop, [f"leads.{column}" for column in columns])
     return Catalogue(_with_unique_names(_attributes(rows, columns, "leads", config)))
+
+
+def _refuse_unknown(dropped: tuple[str, ...], streams: list[str]) -> None:
+    """Raise InputError for names in [features] drop that are no attribute: a typo keeps a leak."""
+    known = {*streams, *(stream.partition(".")[2] for stream in streams)}
+    unknown = [name for name in dropped if name not in known]
+    if unknown:
+        raise InputError(
+            f"[features] drop names {len(unknown)} unknown attributes: {', '.join(unknown[:3])}. "
+            f"Known are {', '.join(sorted(streams)[:20])}."
+        )
 
 
 def _with_unique_names(features: Iterable[Feature]) -> tuple[Feature, ...]:

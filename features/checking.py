@@ -255,7 +255,8 @@ def _make_kept(
     if spec.name == "opportunities":
         closed = f'greatest({_known("closed_at", day("closed_at"))}, "given:recorded_at")'
         cells[cells.index('"closed_at"')] = "case when stage <> 'open' then closed_at end closed_at"
-        cells.append(f"{_known('created_at', day('created_at'))} as created_recorded_at")
+        created = f'greatest({_known("created_at", day("created_at"))}, "given:recorded_at")'
+        cells.append(f"{created} as created_recorded_at")
         cells.append(f"case when stage <> 'open' then {closed} end as closed_recorded_at")
     order = f"order by {spec.key}, recorded_at" if spec.key else ""
     connection.execute(

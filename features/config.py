@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from features.errors import InputError
 
@@ -85,7 +86,7 @@ class SnapshotConfig(Section):
     at: Literal["weeks", "age"] = "weeks"
     "`weeks`: one random Monday per lead and `every_days`; `age`: once, `age_days` after creation."
     every_days: PositiveInt = 28
-    age_days: Annotated[int, Field(ge=0)] = 14
+    age_days: PositiveInt = 14
     max_rows: PositiveInt = 300_000
     "Negatives are thinned above this, and weighted back."
 
@@ -97,8 +98,6 @@ class FeatureConfig(Section):
     half_lives_days: tuple[PositiveInt, ...] = (7, 30)
     drop: tuple[str, ...] = ()
     "Attributes (`leads.column`, `accounts.column` or plain `column`) that are no features."
-    known_at_creation: tuple[str, ...] = ()
-    "Attributes of a current-state export that you know were filled in when the row was created."
     max_event_types: PositiveInt = 40
     "Event types beyond the most frequent ones are counted together as `other`."
 
@@ -129,7 +128,7 @@ class CutoffConfig(Section):
 
     policy: Literal["capacity", "precision", "money"] = "capacity"
     mqls_per_week: Annotated[float, Field(gt=0)] | None = None
-    "capacity: MQLs that sales can work a week; 5% of the eligible leads unless set."
+    "capacity: MQLs that sales can work a week; a tenth of the leads that arrive unless set."
     target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.2
     "precision: the least share of MQLs that should close within the horizon."
     win_value: Annotated[float, Field(gt=0)] | None = None
@@ -180,15 +179,37 @@ def read_config(path: Path) -> Config:
         raise InputError(
             f"{path} does not exist. Write one with: closedwon init --data FOLDER"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text, so no TOML. Save it as UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     try:
         return Config.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"[{'.'.join(str(part) for part in problem['loc'])}] {problem['msg']}"
-            for problem in error.errors()[:3]
-        )
+        problems = "; ".join(_problem(found) for found in error.errors()[:3])
         raise InputError(f"{path}: {problems}") from None
+
+
+def _problem(found: ErrorDetails) -> str:
+    """Return one mistake as `section.setting: what is wrong`, unknown settings with the known.
+
+    >>> _problem({"loc": ("data", "data_til"), "type": "extra_forbidden", "msg": "", "input": ""})
+    'data.data_til is no setting; known: data_until, max_rejected_share, max_line_megabytes'
+    """
+    place = ".".join(str(part) for part in found["loc"])
+    if found["type"] != "extra_forbidden":
+        return f"{place}: {found['msg'].removeprefix('Value error, ')}"
+    section: type[BaseModel] = Config
+    for part in found["loc"][:-1]:
+        section = _section_of(section, str(part))
+    return f"{place} is no setting; known: {', '.join(section.model_fields)}"
+
+
+def _section_of(section: type[BaseModel], name: str) -> type[BaseModel]:
+    if name == "flat":
+        return FlatSource
+    field = section.model_fields.get(name)
+    kind = None if field is None else field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else TableSource

@@ -46,6 +46,10 @@ def _start(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _of_many(did: str) -> str:
+    return did.replace("was ", "were ", 1) if did.startswith("was ") else did
+
+
 def engagement(events: pd.DataFrame, config: FeatureConfig) -> Iterator[Feature]:
     """Yield what the lead did: per event type found in `events`, and over all of them."""
     streams = _streams(events, config.max_event_types)
@@ -61,8 +65,9 @@ def engagement(events: pd.DataFrame, config: FeatureConfig) -> Iterator[Feature]
                     aggregation="value_sum",
                     stream=stream,
                     window_days=days,
-                    wording=f"{_start(phrase.many)} worth {{value}} in the last {days} days",
-                    zero_wording=f"No {phrase.one} of value in the last {days} days",
+                    wording=f"{_start(phrase.many)} with a total value of {{value}} in the last "
+                    f"{days} days",
+                    zero_wording=f"No {phrase.one} with a value in the last {days} days",
                 )
     yield from _overall(config)
 
@@ -83,7 +88,7 @@ def _own(stream: str, prefix: str, phrase: Phrase, config: FeatureConfig) -> Ite
             name=f"{prefix}_decayed_{half_life}d",
             aggregation="decayed_count",
             half_life_days=half_life,
-            wording=f"{_start(phrase.many)}, recent ones weighing more: {{value}}",
+            wording=f"Recent {phrase.many} (halving every {half_life} days): {{value}}",
             zero_wording=f"No {phrase.one} so far",
         )
     yield feature(
@@ -146,7 +151,8 @@ def account_engagement(events: pd.DataFrame, config: FeatureConfig) -> Iterator[
                 name=f"colleagues_{prefix}_count_{days}d",
                 aggregation="colleague_count",
                 window_days=days,
-                wording=f"Colleagues {phrase.did} {{value}} times in the last {days} days",
+                wording=f"Colleagues {_of_many(phrase.did)} {{value}} times in the last {days} "
+                "days",
                 one_wording=f"A colleague {phrase.did} once in the last {days} days",
                 zero_wording=f"No {phrase.one} by colleagues in the last {days} days",
             )
@@ -155,8 +161,8 @@ def account_engagement(events: pd.DataFrame, config: FeatureConfig) -> Iterator[
                 name=f"account_{prefix}_decayed_{half_life}d",
                 aggregation="account_decayed_count",
                 half_life_days=half_life,
-                wording=f"{_start(phrase.many)} by the whole company, recent ones weighing more: "
-                "{value}",
+                wording=f"Recent {phrase.many} of the whole company (halving every {half_life} "
+                "days): {value}",
                 zero_wording=f"No {phrase.one} by anyone at the company so far",
             )
     feature = partial(Feature, family="account", concept="account.any", stream=ALL_EVENTS)

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from features.cells import category, quoted, typed_column
-from features.checking import attribute_columns, describe_columns, rejected_rows
+from features.checking import rejected_rows
 from features.config import Config, FlatSource, TableSource
 from features.data_until import newest_plausible
 from features.errors import InputError
-from features.flat_checks import check_classes, check_flat
-from features.load_report import LoadReport, Note, TableReport, write_rejects
+from features.flat_checks import check_classes, check_flat, flat_attributes, own_columns
+from features.load_report import LoadReport, Note, TableReport, naming_rejects, write_rejects
 from features.reading import RawTable, Reader, open_reader
 from features.rules import Rule, day, refuse_malformed, refuse_too_many
 from features.sources import content_digest, fetch
-
-OWN_COLUMNS = ("lead_id", "account_id", "as_of", "is_eligible", "won", "won_at")
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class FlatExport:
 def load_flat(
     config: Config,
     folder: Path,
-    labels_needed: bool = True,
     *,
+    labels_needed: bool = True,
     now: pd.Timestamp | None = None,
     rejects_folder: Path | None = None,
 ) -> FlatExport:
@@ -55,7 +54,7 @@ def load_flat(
 
     Its attributes are visible by definition. A date without time of day keeps 00:00, so a win of
     the same day lies after it. Raises InputError as `load_tables` does, and for labels that are
-    not two known words or of one class only.
+    not two known words. Labels of one class only, or none, are refused where they are needed.
     """
     source = config.flat
     if source is None:
@@ -64,22 +63,19 @@ def load_flat(
         raise InputError("[flat] needs label or won_at: the column that says who was won.")
     if source.won_at is not None and source.as_of is None:
         raise InputError("[flat] won_at needs as_of: the column with the instant of each row.")
-    plain = TableSource(path=source.path, sql=source.sql)
-    if not labels_needed:
-        source = source.model_copy(update={"label": None, "won_at": None})
-    reader, raw = _read(config, folder, plain)
+    reader, raw = _read(config, folder, TableSource(path=source.path, sql=source.sql))
     connection = reader.connection
     try:
-        columns = _own_columns(source, raw)
-        attributes, notes = _attributes(connection, source, raw, columns)
+        columns = own_columns(source, raw)
+        attributes, notes = flat_attributes(connection, source, raw, columns)
         moment = pd.Timestamp.now("UTC").tz_localize(None) if now is None else now
         checked = check_flat(connection, raw, str(source.label), columns, attributes, moment)
         report = _report(connection, raw, columns, list(attributes), checked, notes)
         data_until = _data_until(connection, config, moment)
         report = replace(report, data_until=data_until)
-        if rejects_folder is not None:
-            write_rejects(report, rejects_folder)
-        _refuse(connection, config, raw, checked)
+        written = write_rejects(report, rejects_folder) if rejects_folder else []
+        with naming_rejects(written):
+            _refuse(connection, config, raw, checked)
         rows = _rows(connection, attributes, columns, "as_of nulls last, lead_id, row")
         if "won" in rows and labels_needed:
             check_classes(rows["won"], str(source.label))
@@ -111,7 +107,46 @@ def load_flat_rows(
     noted. Ids and `as_of` come from the columns that `[flat]` names, where the file has them; the
     row number is the id otherwise.
     """
-    reader, raw = _read(config, path.parent, TableSource(path=path.name))
+    return _load_to_score(config, path.parent, TableSource(path=path.name), expected, (), now)
+
+
+def load_open_rows(
+    config: Config,
+    folder: Path,
+    expected: Mapping[str, Literal["number", "category"]],
+    *,
+    now: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    """Return the newest row of each lead of the `[flat]` export that is not won, to be scored.
+
+    The columns are those of `load_flat_rows`. A label column may be absent here.
+    """
+    flat = config.flat
+    if flat is None:
+        raise InputError("There is no [flat] section. It names the file and its label column.")
+    source = TableSource(path=flat.path, sql=flat.sql)
+    labels = ("won", "won_at")
+    rows = _load_to_score(config, folder, source, expected, labels, now).rows
+    newest = rows.sort_values("as_of", kind="stable").drop_duplicates("lead_id", keep="last")
+    is_won = np.zeros(len(newest), dtype=bool)
+    if "won" in newest:
+        is_won |= (newest["won"] == 1).to_numpy()
+    if "won_at" in newest:
+        is_won |= newest["won_at"].notna().to_numpy()
+    kept = newest.drop(columns=[name for name in labels if name in newest])[~is_won]
+    return kept.sort_index().reset_index(drop=True)
+
+
+def _load_to_score(
+    config: Config,
+    folder: Path,
+    source: TableSource,
+    expected: Mapping[str, Literal["number", "category"]],
+    labels: tuple[str, ...],
+    now: pd.Timestamp | None,
+) -> FlatExport:
+    """Return the rows of `source` in file order, with the `labels` it has."""
+    reader, raw = _read(config, folder, source)
     connection = reader.connection
     try:
         folded = {name.casefold(): name for name in raw.columns}
@@ -119,11 +154,12 @@ def load_flat_rows(
         if missing:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise InputError(
-                f"{path.name} lacks {len(missing)} column{'s' * (len(missing) > 1)} that the model"
+                f"{raw.source} lacks {len(missing)} column{'s' * (len(missing) > 1)} that the model"
                 f" needs: {', '.join(missing[:5])}{more}. Add them (empty cells are allowed)."
             )
-        flat = config.flat or FlatSource(path=path.name)
+        flat = config.flat or FlatSource(path=raw.source)
         wanted = {"lead_id": flat.lead_id, "account_id": flat.account_id, "as_of": flat.as_of}
+        wanted |= {"won": flat.label, "won_at": flat.won_at} if labels else {}
         columns = {
             ours: folded[name.casefold()]
             for ours, name in wanted.items()
@@ -154,54 +190,6 @@ def _read(config: Config, folder: Path, source: TableSource) -> tuple[Reader, Ra
         reader.connection.close()
         raise
     return reader, raw
-
-
-def _own_columns(source: FlatSource, raw: RawTable) -> dict[str, str]:
-    """Return our name -> column of the export, for the columns that `[flat]` names."""
-    folded = {name.casefold(): name for name in raw.columns}
-    named = {
-        "lead_id": source.lead_id,
-        "account_id": source.account_id,
-        "as_of": source.as_of,
-        "won": source.label,
-        "won_at": source.won_at,
-    }
-    found = {}
-    for ours, name in named.items():
-        if name is None:
-            continue
-        if name.casefold() not in folded:
-            setting = "label" if ours == "won" else ours
-            raise InputError(
-                f'[flat] {setting} = "{name}" is no column of {raw.source}.'
-                f" {describe_columns(list(raw.columns), [name])}"
-            )
-        found[ours] = folded[name.casefold()]
-    unknown = [name for name in source.drop if name.casefold() not in folded]
-    if unknown:
-        raise InputError(
-            f"[flat] drop names columns that {raw.source} lacks: {', '.join(unknown[:3])}."
-            f" {describe_columns(list(raw.columns), unknown)}"
-        )
-    return found
-
-
-def _attributes(
-    connection: duckdb.DuckDBPyConnection,
-    source: FlatSource,
-    raw: RawTable,
-    columns: dict[str, str],
-) -> tuple[dict[str, tuple[str, str]], list[Note]]:
-    dropped = {name.casefold() for name in source.drop}
-    used = set(columns.values()) | {name for name in raw.columns if name.casefold() in dropped}
-    attributes, notes = attribute_columns(connection, raw, used, "as_of")
-    taken = [name for name in attributes if name in (*OWN_COLUMNS, "row")]
-    if taken:
-        raise InputError(
-            f"{raw.source} has a column {taken[0]} of its own. Name it in [flat] if it is what"
-            " closedwon means by it, else rename it in SQL or list it in [flat] drop."
-        )
-    return attributes, notes
 
 
 def _as_expected(name: str, raw: RawTable, dtype: str) -> str:

@@ -6,7 +6,10 @@ import duckdb
 import pandas as pd
 
 from features.cells import TypedColumn, quoted, typed_column
+from features.checking import attribute_columns, describe_columns
+from features.config import FlatSource
 from features.errors import InputError
+from features.load_report import Note
 from features.reading import RawTable
 from features.rules import (
     FUTURE_SLACK,
@@ -19,11 +22,61 @@ from features.rules import (
 )
 from features.tables import Kind
 
+OWN_COLUMNS = ("lead_id", "account_id", "as_of", "is_eligible", "won", "won_at")
 WON = ("1", "1.0", "yes", "y", "true", "t", "won", "closed won", "closed_won", "converted")
 NOT_WON = (
     *("0", "0.0", "no", "n", "false", "f", "lost", "closed lost", "closed_lost"),
     *("not converted", "open"),
 )
+
+
+def own_columns(source: FlatSource, raw: RawTable) -> dict[str, str]:
+    """Return our name -> column of the export, for the columns that `[flat]` names."""
+    folded = {name.casefold(): name for name in raw.columns}
+    named = {
+        "lead_id": source.lead_id,
+        "account_id": source.account_id,
+        "as_of": source.as_of,
+        "won": source.label,
+        "won_at": source.won_at,
+    }
+    found = {}
+    for ours, name in named.items():
+        if name is None:
+            continue
+        if name.casefold() not in folded:
+            setting = "label" if ours == "won" else ours
+            raise InputError(
+                f'[flat] {setting} = "{name}" is no column of {raw.source}.'
+                f" {describe_columns(list(raw.columns), [name])}"
+            )
+        found[ours] = folded[name.casefold()]
+    unknown = [name for name in source.drop if name.casefold() not in folded]
+    if unknown:
+        raise InputError(
+            f"[flat] drop names columns that {raw.source} lacks: {', '.join(unknown[:3])}."
+            f" {describe_columns(list(raw.columns), unknown)}"
+        )
+    return found
+
+
+def flat_attributes(
+    connection: duckdb.DuckDBPyConnection,
+    source: FlatSource,
+    raw: RawTable,
+    columns: dict[str, str],
+) -> tuple[dict[str, tuple[str, str]], list[Note]]:
+    """Return attribute -> (SQL, dtype) for the columns that are neither ours nor dropped."""
+    dropped = {name.casefold() for name in source.drop}
+    used = set(columns.values()) | {name for name in raw.columns if name.casefold() in dropped}
+    attributes, notes = attribute_columns(connection, raw, used, "as_of")
+    taken = [name for name in attributes if name in (*OWN_COLUMNS, "row")]
+    if taken:
+        raise InputError(
+            f"{raw.source} has a column {taken[0]} of its own. Name it in [flat] if it is what"
+            " closedwon means by it, else rename it in SQL or list it in [flat] drop."
+        )
+    return attributes, notes
 
 
 def check_flat(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from features.errors import InputError
+from features.outputs import written_aside
 
 MOST_REJECTS_KEPT = 10_000
 "Rows of one rule in a rejects file; the count is of all of them."
@@ -73,6 +78,10 @@ class LoadReport:
             lines.append(f"data until {self.data_until:%Y-%m-%d %H:%M} UTC")
         return lines
 
+    def rejects_files(self, folder: Path) -> list[Path]:
+        """Return the files that `write_rejects` writes into `folder`."""
+        return [folder / f"{name}.csv" for name, rows in self.rejects.items() if len(rows)]
+
     def as_dict(self) -> dict[str, object]:
         """Return the report for JSON, without a single cell of the data."""
         return {
@@ -96,20 +105,29 @@ def write_rejects(report: LoadReport, folder: Path) -> list[Path]:
     The rows are the user's own, cells that a spreadsheet would run as formulas are prefixed
     with `'`, and only their owner may read the files.
     """
-    written = []
+    written = report.rejects_files(folder)
     for table in report.tables:
         path = folder / f"{table.name}.csv"
-        rows = report.rejects.get(table.name)
-        if rows is None or rows.empty:
+        if path not in written:
             path.unlink(missing_ok=True)
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + ".part")
-        aside.touch(mode=0o600)
-        rows.map(_spreadsheet_safe).to_csv(aside, index=False)
-        aside.replace(path)
-        written.append(path)
+        with written_aside(path) as aside:
+            aside.touch(mode=0o600)
+            report.rejects[table.name].map(_spreadsheet_safe).to_csv(aside, index=False)
     return written
+
+
+@contextmanager
+def naming_rejects(files: Sequence[Path]) -> Iterator[None]:
+    """Let an InputError of the block end with where the rows are that were set aside."""
+    try:
+        yield
+    except InputError as error:
+        if not files:
+            raise
+        listed = ", ".join(str(path) for path in files)
+        raise InputError(f"{error} Rows set aside are in {listed}.") from None
 
 
 def _spreadsheet_safe(cell: object) -> object:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from features.config import PopulationConfig
 from features.histories import (
     ALWAYS,
     DAY,
@@ -20,7 +21,11 @@ from features.histories import (
     ranges,
 )
 from features.identity import AccountFrom, People, event_rows, know_people
+from features.load_report import Note
 from features.tables import Tables
+
+SILENT_DAYS = 28
+"""Opportunities close every week; this long without one, they were exported earlier."""
 
 ATTRIBUTION_COLUMNS = [
     "opportunity_id",
@@ -87,6 +92,25 @@ def unattributed(
         .sort_values("opportunity_id")
         .reset_index(drop=True)
     )
+
+
+def outcome_notes(tables: Tables, population: PopulationConfig) -> list[Note]:
+    """Return what is odd about the outcomes: wins that label nobody, outcomes that end early."""
+    notes = []
+    lost = unattributed(tables, population.attribution_days, population.account_from)
+    for reason, count in lost.loc[lost["stage"] == "closed_won", "reason"].value_counts().items():
+        text = f"closed-won opportunities that label no lead: {reason}"
+        notes.append(Note("unattributed_win", int(count), text))
+    closed = tables.opportunities["closed_recorded_at"].max()
+    silent_days = (tables.data_until - closed).days if pd.notna(closed) else 0
+    if silent_days > SILENT_DAYS:
+        text = (
+            f"days without a closed opportunity before the data end, {tables.data_until:%Y-%m-%d}. "
+            "If the opportunities were exported earlier than the rest, set data.data_until to "
+            "their day: leads won since would count as lost"
+        )
+        notes.append(Note("outcomes_end_early", silent_days, text))
+    return notes
 
 
 def link(tables: Tables, people: People, attribution_days: int) -> pd.DataFrame:

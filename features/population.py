@@ -58,7 +58,7 @@ class Facts:
         accounts = people.accounts.newest(leads, instants, missing=-1)
         if self.population.customers == "exclude":
             is_out |= self.by_account.at(accounts, instants).won > 0
-        is_known = np.maximum(people.created, people.recorded)[leads] <= instants
+        is_known = (people.created[leads] <= instants) & (people.recorded[leads] < instants)
         handed_over = self.handed_over.newest(leads, instants)
         is_with_sales = handed_over > recycled
         if self.population.requalify_after_days is not None:

@@ -35,7 +35,8 @@ COLUMN_NAMES = {
     "event_type": ("eventtype", "activitytype", "type", "eventname", "event"),
     "occurred_at": ("occurredat", "activitydate", "timestamp", "eventtime", "date", "createddate"),
     "created_at": ("createdat", "createddate", "createdate", "creationtime", "creationdate"),
-    "recorded_at": ("recordedat", "validfrom", "systemmodstamp"),
+    # never a time of last modification: it comes after the outcome
+    "recorded_at": ("recordedat", "validfrom"),
     "closed_at": ("closedat", "closedate", "closeddate"),
     "changed_at": ("changedat", "changedate", "createddate"),
     "decided_at": ("decidedat", "decisiondate"),
@@ -49,6 +50,11 @@ COLUMN_NAMES = {
     "day": ("day", "date"),
     "cost": ("cost", "spend", "amount"),
 }
+# Every CRM has its own names for the open stages; few have other words for the two ends.
+STAGES = (
+    "case when {0} ilike '%won%' then 'closed_won' when {0} ilike '%lost%' then 'closed_lost'"
+    " else 'open' end"
+)
 LABELS = (
     *("won", "iswon", "closedwon", "converted", "isconverted", "label", "target"),
     *("outcome", "approved", "qualified", "becamecustomer", "y"),
@@ -159,7 +165,9 @@ def _mapped(spec: TableSpec, file: str, columns: list[str]) -> str:
             known += ["id", "objectid"]
         match = next((plain for plain in known if plain in left), None)
         if match is not None:
-            cells.append(f"{quoted(left.pop(match))} as {name}")
+            column = quoted(left.pop(match))
+            is_deal_stage = (spec.name, name) == ("opportunities", "stage")
+            cells.append(f"{STAGES.format(column) if is_deal_stage else column} as {name}")
         elif name in spec.required:
             cells.append(f"null as {name} /* which column? */")
     if spec.has_attributes:

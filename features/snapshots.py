@@ -39,7 +39,11 @@ def lead_weeks(
     """
     facts = know_facts(tables, population)
     instants = mondays.astype("datetime64[us]").view(np.int64)
-    first = np.searchsorted(instants, np.maximum(facts.people.created, facts.people.recorded))
+    people = facts.people
+    first = np.maximum(
+        np.searchsorted(instants, people.created),
+        np.searchsorted(instants, people.recorded, side="right"),  # known strictly before as_of
+    )
     # Week by week, so that rows come in their final order.
     joining = np.argsort(first, kind="stable")
     joined = np.searchsorted(first[joining], np.arange(len(instants)), side="right")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,8 @@ from features.config import Config, TableSource
 from features.data_until import bulk_loads, find_data_until
 from features.errors import InputError
 from features.files import FILE_SUFFIXES
-from features.load_report import LoadReport, Note, TableReport, write_rejects
+from features.load_report import LoadReport, Note, TableReport, naming_rejects, write_rejects
+from features.opportunities import outcome_notes
 from features.reading import RawTable, open_reader
 from features.rules import refuse_malformed, refuse_too_many
 from features.tables import CONTRACT, Tables
@@ -76,13 +77,15 @@ def load_tables(
                 text = f"not known at the end of the data, {data_until:%Y-%m-%d %H:%M}"
                 checked[name].notes.append(Note("after_data_until", count, text))
         report = _report(connection, [checked[name] for name in sources], data_until, notes)
-        if rejects_folder is not None:
-            write_rejects(report, rejects_folder)
-        for name in sources:
-            _refuse(connection, checked[name], config, required)
+        written = write_rejects(report, rejects_folder) if rejects_folder else []
+        with naming_rejects(written):
+            for name in sources:
+                _refuse(connection, checked[name], config, required)
+        tables = _tables(connection, checked, frozenset(sources), data_until)
+        outcomes = outcome_notes(tables, config.population)
         return LoadedTables(
-            _tables(connection, checked, frozenset(sources), data_until),
-            report,
+            tables,
+            replace(report, notes=(*report.notes, *outcomes)),
             {name: content_digest(connection, f"kept_{name}") for name in sources},
         )
     finally:
@@ -113,7 +116,8 @@ def find_sources(
     if missing:
         raise InputError(
             f"No source for {' and '.join(missing)}. Looked in {folder} for {missing[0]} with"
-            f" {', '.join(FILE_SUFFIXES)}, and for [tables.{missing[0]}] in the configuration."
+            f" {', '.join(FILE_SUFFIXES)}, and for [tables.{missing[0]}] in the configuration. Name another"
+            " folder with --data FOLDER."
         )
     return {name: sources[name] for name in CONTRACT if name in sources}
 

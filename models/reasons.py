@@ -35,6 +35,8 @@ class _Concepts:
     names: list[str]
     families: list[str]
     columns: list[list[int]]
+    is_plain: npt.NDArray[np.bool_]
+    "By feature: whether its value means something to a salesperson. A decayed count does not."
 
 
 def reasons(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int = 1) -> pd.DataFrame:
@@ -109,7 +111,13 @@ def _concepts(scorer: Scorer) -> _Concepts:
     for column, feature in enumerate(scorer.catalogue.features):
         columns.setdefault(feature.concept, []).append(column)
     first = [scorer.catalogue.features[members[0]] for members in columns.values()]
-    return _Concepts(list(columns), [feature.family for feature in first], list(columns.values()))
+    is_plain = ["decayed" not in f.aggregation for f in scorer.catalogue.features]
+    return _Concepts(
+        list(columns),
+        [feature.family for feature in first],
+        list(columns.values()),
+        np.array(is_plain, dtype=np.bool_),
+    )
 
 
 def _explain(
@@ -170,7 +178,7 @@ def _sum_by_concept(shap: Floats, concepts: _Concepts) -> tuple[Floats, npt.NDAr
     """Return the sum of each concept, and which feature tells it; shape (rows, concepts) each.
 
     The one that moves the score most in the direction of the sum: a reason that raises the score
-    is not told with the one value that lowers it.
+    is not told with the one value that lowers it. Plain features tell before decayed counts.
     """
     sums = np.empty((len(shap), len(concepts.names)))
     tellers = np.empty(sums.shape, dtype=np.intp)
@@ -178,7 +186,10 @@ def _sum_by_concept(shap: Floats, concepts: _Concepts) -> tuple[Floats, npt.NDAr
         members = shap[:, columns]
         total = members.sum(axis=1)
         sums[:, place] = total
-        strongest = np.argmax(members * np.sign(total)[:, None], axis=1)
+        helping = members * np.sign(total)[:, None]
+        is_plain = concepts.is_plain[columns] & (helping > 0)
+        first_choice = np.abs(members).sum(axis=1, keepdims=True)  # above every contribution
+        strongest = np.argmax(np.where(is_plain, helping + first_choice, helping), axis=1)
         tellers[:, place] = np.array(columns)[strongest]
     return sums, tellers
 

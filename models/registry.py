@@ -8,7 +8,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +66,9 @@ def connect(tracking: TrackingConfig, root: Path) -> MlflowClient:
         logging.getLogger(logger).setLevel(logging.WARNING)
     uri = tracking_uri(tracking, root)
     with store_errors(uri):
-        if uri.startswith("sqlite:////"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        store = _local_store(uri)
+        if store is not None and not store.exists():
+            _make_store(store)
         asked = os.environ.get("MLFLOW_TRACKING_URI")
         mlflow.set_tracking_uri(uri)
         # MLflow writes it to the environment, where the next call would take it for the user's.
@@ -76,6 +77,25 @@ def connect(tracking: TrackingConfig, root: Path) -> MlflowClient:
         client = mlflow.MlflowClient(uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _local_store(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:////") else None
+
+
+def _make_store(store: Path) -> None:
+    """Make an empty SQLite store aside: an interrupted migration could never be taken up again."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{store.name}-", dir=store.parent) as aside:
+        new = Path(aside) / store.name
+        artifacts = (store.parent / "mlartifacts").as_uri()
+        made = SqlAlchemyStore(f"sqlite:///{new}", artifacts)  # type: ignore[no-untyped-call]
+        made.engine.dispose()
+        # A link, unlike a rename, does not replace the store another process made meanwhile.
+        with suppress(FileExistsError):
+            os.link(new, store)
 
 
 @contextmanager
@@ -115,6 +135,9 @@ def fetch_bundle(selector: str, tracking: TrackingConfig, root: Path) -> tuple[P
     golden rows came out as expected in a child process, and is used again only while its digest
     is the registered one. Raises InputError when there is no such model or it is damaged.
     """
+    store = _local_store(tracking_uri(tracking, root))
+    if store is not None and not store.exists():
+        raise _no_model(tracking.model_name)
     client = connect(tracking, root)
     with store_errors(tracking_uri(tracking, root)):
         registered = _find_version(client, tracking.model_name, selector)
@@ -141,9 +164,7 @@ def _find_version(client: MlflowClient, name: str, selector: str) -> ModelVersio
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise InputError(
-            f"There is no model {name} yet. Train one first: closedwon train"
-        ) from None
+        raise _no_model(name) from None
     version = str(aliases.get(selector, "")) if not selector.isdigit() else selector
     try:
         if version:
@@ -156,6 +177,10 @@ def _find_version(client: MlflowClient, name: str, selector: str) -> ModelVersio
         f"{name} has no {'version ' if selector.isdigit() else ''}{selector}. "
         f"There is: {known or 'no champion or challenger'}. Train another: closedwon train"
     )
+
+
+def _no_model(name: str) -> InputError:
+    return InputError(f"There is no model {name} yet. Train one first: closedwon train")
 
 
 def _is_intact(folder: Path, digest: str) -> bool:

@@ -11,6 +11,8 @@ import pandas as pd
 from features.catalogue import Feature
 
 _LONGEST_VALUE = 60
+_FADED = 0.005
+"A decayed count below this is told as almost 0."
 
 
 def tell_values(
@@ -49,6 +51,8 @@ def tell(feature: Feature, value: float | str, vocabulary: Collection[str] | Non
         return feature.zero_wording
     if value == 1 and feature.one_wording:
         return feature.one_wording
+    if feature.half_life_days and 0 < value < _FADED:
+        return feature.wording.replace("{value}", "almost 0")
     if "{value} days" in feature.wording:
         return feature.wording.replace("{value} days", days_text(float(value)))
     return feature.wording.replace("{value}", number_text(float(value)))

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import InputError
+from features.outputs import check_output
 from models.reasons import CHUNK_ROWS, reasons, why_text
 from models.scorer import Scorer
 
@@ -37,6 +38,13 @@ class ScoreSummary:
     cutoff: float | None
     path: Path
     reasons_path: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `closedwon score --json` prints, but for the model's version."""
+        counts = asdict(self)
+        path, reasons_path = counts.pop("path"), counts.pop("reasons_path")
+        written = None if reasons_path is None else str(reasons_path)
+        return {**counts, "output": str(path), "reasons_output": written}
 
 
 def score_leads(
@@ -117,10 +125,7 @@ class _Output:
     """A CSV or Parquet file that appears whole or not at all."""
 
     def __init__(self, path: Path) -> None:
-        if path.suffix not in (".csv", ".parquet"):
-            raise InputError(f"{path} must end in .csv or .parquet.")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file.")
+        check_output(path, (".csv", ".parquet"))
         self.path = path
         self._aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._file: IO[bytes]

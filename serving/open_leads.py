@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from features.catalogue import Catalogue
 from features.config import Config
-from features.flat import load_flat, load_flat_rows
-from features.snapshots import build_snapshots, lead_weeks
+from features.errors import InputError
+from features.feature import BY_ACCOUNT, BY_LEAD
+from features.flat import load_flat_rows, load_open_rows
+from features.snapshots import at_lead_age, build_snapshots, lead_weeks
 from features.sources import load_tables
+from features.tables import CONTRACT, Tables
 from models.scorer import Scorer
 
 
@@ -19,15 +23,93 @@ def read_open_leads(
 ) -> pd.DataFrame:
     """Return the snapshots to score with the scorer's own catalogue.
 
-    Of tables: the population just after the newest row, so that it counts. Of `flat_file`, or of
-    the `[flat]` export: its rows. Raises InputError as the loaders do.
+    Of tables: the population just after the newest row, so that it counts; the tables and columns
+    that the catalogue reads must be there, since a missing one is not an empty one. Of
+    `flat_file`: all its rows. Of the `[flat]` export: its leads that are not won. Raises
+    InputError as the loaders do, and for a source of another kind than the model was trained on.
     """
+    features = scorer.catalogue.features
+    # Snapshots of tables have ages and counts besides; a flat export has its columns only.
+    is_flat = all(feature.aggregation == "attribute" for feature in features)
+    if is_flat != (flat_file is not None or config.flat is not None):
+        raise InputError(_other_kind(is_flat, flat_file))
+    if is_flat:
+        expected = {feature.name: feature.dtype for feature in features}
+        if flat_file is not None:
+            return load_flat_rows(flat_file, config, expected).rows
+        return load_open_rows(config, folder, expected)
+    tables = load_tables(config, folder, required=_tables_read(scorer.catalogue)).tables
+    _refuse_missing_columns(tables, scorer.catalogue)
+    return build_snapshots(tables, scorer.catalogue, _open_index(tables, scorer, config))
+
+
+def _open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
+    """Return the index of the population just after the newest row.
+
+    A model trained on leads of one age knows nothing of other ages: it scores every open lead as
+    it was at that age, if its horizon has not passed since.
+    """
+    catalogue = scorer.catalogue
+    population = config.population.model_copy(
+        update={
+            "account_from": catalogue.account_from,
+            "attribution_days": catalogue.attribution_days,
+        }
+    )
+    now = tables.data_until + pd.Timedelta(1, "us")
+    index = lead_weeks(tables, population, np.array([now], dtype="datetime64[us]"))
+    age_days = scorer.facts.get("lead_age_days")
+    if age_days is None:
+        return index
+    at_age = at_lead_age(tables, population, age_days)
+    is_open = at_age["lead_id"].isin(index["lead_id"])
+    is_young = at_age["as_of"] + pd.Timedelta(days=scorer.horizon_days) > now
+    return at_age[is_open & is_young].reset_index(drop=True)
+
+
+def _tables_read(catalogue: Catalogue) -> tuple[str, ...]:
+    """Return `leads` and the tables that the catalogue's features are made of."""
+    read = {"leads"}
+    for feature in catalogue.features:
+        if feature.aggregation == "attribute":
+            read.add(feature.stream.partition(".")[0])
+        elif feature.aggregation in BY_LEAD + BY_ACCOUNT:
+            read.add("engagement_events")
+        elif feature.aggregation in ("days_since_stage_change", "times_recycled"):
+            read.add("stage_changes")
+        elif feature.concept.endswith("opportunities"):
+            read.add("opportunities")
+    return tuple(name for name in CONTRACT if name in read)
+
+
+def _refuse_missing_columns(tables: Tables, catalogue: Catalogue) -> None:
+    """Refuse tables without an attribute of the model: all missing is not what it learnt."""
+    attributes = [f.stream for f in catalogue.features if f.aggregation == "attribute"]
+    missing = []
+    for stream in attributes:
+        owner, _, column = stream.partition(".")
+        if column not in getattr(tables, owner):
+            missing.append(stream)
+    if missing:
+        raise InputError(
+            f"The tables lack {len(missing)} column{'s' * (len(missing) > 1)} that the model needs:"
+            f" {', '.join(missing[:3])}{', ...' * (len(missing) > 3)}. Add them (empty cells are"
+            " allowed), or train again without them."
+        )
+
+
+def _other_kind(is_flat: bool, flat_file: Path | None) -> str:
+    if is_flat:
+        return (
+            "The model was trained on a flat export and needs one to score: give --input FILE, or"
+            " a configuration with [flat]. Or choose another --model."
+        )
     if flat_file is not None:
-        expected = {feature.name: feature.dtype for feature in scorer.catalogue.features}
-        return load_flat_rows(flat_file, config, expected).rows
-    if config.flat is not None:
-        return load_flat(config, folder, labels_needed=False).rows
-    tables = load_tables(config, folder).tables
-    as_of = np.array([tables.data_until + pd.Timedelta(1, "us")], dtype="datetime64[us]")
-    index = lead_weeks(tables, config.population, as_of)
-    return build_snapshots(tables, scorer.catalogue, index)
+        return (
+            "The model was trained on tables: events and opportunities are no columns of"
+            f" {flat_file.name}. Leave out --input, or choose another --model."
+        )
+    return (
+        "The model was trained on tables, but the configuration has a [flat] section. Choose"
+        " another --config or --model."
+    )

@@ -209,7 +209,7 @@ class Reference:
         )
         in_population = (
             first["created_at"] <= as_of
-            and recorded <= as_of
+            and recorded < as_of
             and len(self.path(lead, as_of)) == 1
             and not self.changed(lead, {"disqualified"}, as_of) > recycled
             and "closed_won" not in stages

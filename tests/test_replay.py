@@ -20,6 +20,7 @@ def scored(rows):
         account=frame["lead_id"].str[0].map(ord),
         days_to_win=np.where(frame["won_in_horizon"] > 0, 30.0, np.nan),
         won_in_horizon=frame["won_in_horizon"].astype(float),
+        opportunity_id="deal " + frame["lead_id"].astype("str"),
     ).astype({"lead_id": "str"})
 
 

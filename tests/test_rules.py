@@ -258,7 +258,7 @@ def test_a_row_dated_2099_and_a_lone_late_row_do_not_move_data_until(tmp_path: P
     late = [*extra, {"event_id": "y", "occurred_at": "2024-11-30"}]
     loaded = load(tmp_path, {"engagement_events": late})
     assert loaded.tables.data_until == regular
-    assert [note.name for note in loaded.report.notes] == ["straggler"]
+    assert "straggler" in [note.name for note in loaded.report.notes]
     assert notes_of(loaded, "engagement_events")["after_data_until"] == 1
     future = [*extra, {"event_id": "y", "occurred_at": "2099-01-01"}]
     loaded = load(tmp_path, {"engagement_events": future})

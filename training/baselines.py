@@ -7,31 +7,48 @@ import warnings
 import numpy as np
 
 from training.boost import Rows
-from training.metrics import auc
+from training.folds import Fold
+from training.metrics import auc, log_loss
 
 BINS = 20
+INVERSE_PENALTIES = (1e-4, 1e-2, 1.0)
 
 
-def baseline_probabilities(fit: Rows, test: Rows, names: list[str]) -> dict[str, np.ndarray]:
+def baseline_probabilities(
+    fit: Rows, test: Rows, names: list[str], fold: Fold
+) -> dict[str, np.ndarray]:
     """Return each baseline's probabilities for the test rows, fitted on the fit rows.
+
+    `fold` is one of the fit rows' folds, for what a baseline has to choose.
 
     Names: base_rate, logistic_regression and `best_feature: NAME`.
     """
     name, single = best_feature(fit, test, names)
     return {
         "base_rate": np.full(len(test.won), np.average(fit.won, weights=fit.weight)),
-        "logistic_regression": logistic_regression(fit, test),
+        "logistic_regression": logistic_regression(fit, test, fold),
         f"best_feature: {name}": single,
     }
 
 
-def logistic_regression(fit: Rows, test: Rows) -> np.ndarray:
-    """Return the probabilities of a plain L2 logistic regression (scikit-learn's defaults).
+def logistic_regression(fit: Rows, test: Rows, fold: Fold) -> np.ndarray:
+    """Return the probabilities of an L2 logistic regression, its penalty chosen on `fold`.
 
     Missing values are filled with the median and flagged; heavy tails are tamed by a signed
-    square root; category codes are one-hot encoded only as far as the booster's matrix tells,
-    that is, taken as the frequency ranks they are.
+    square root; categories are the frequency ranks the booster sees.
     """
+    train, valid = fold
+    held_out = fit.take(valid)
+    losses = {
+        penalty: log_loss(
+            held_out.won, _fit_logistic(fit.take(train), held_out, penalty), held_out.weight
+        )
+        for penalty in INVERSE_PENALTIES
+    }
+    return _fit_logistic(fit, test, min(losses, key=lambda penalty: losses[penalty]))
+
+
+def _fit_logistic(fit: Rows, test: Rows, inverse_penalty: float) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -42,7 +59,7 @@ def logistic_regression(fit: Rows, test: Rows) -> np.ndarray:
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         FunctionTransformer(_signed_root),
         StandardScaler(),
-        LogisticRegression(solver="newton-cholesky"),
+        LogisticRegression(C=inverse_penalty, solver="newton-cholesky"),
     )
     with warnings.catch_warnings():
         # a baseline that has not quite converged is still a baseline

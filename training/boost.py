@@ -9,7 +9,7 @@ import numpy as np
 
 from models.scorer import import_lightgbm
 from training.folds import Fold
-from training.metrics import row_log_loss
+from training.metrics import is_clear_gain, row_log_loss
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LEARNING_RATE = 0.03
 SEARCH_LEARNING_RATE = 0.1
 """The search compares parameters with fewer, larger steps; the winner is fitted with small ones."""
+SEARCH_FOLDS = 3
 MAX_TREES = 3000
 PATIENCE = 2.4
 """Trees times learning rate without a better mean validation loss before a cross-fit stops."""
@@ -122,12 +123,17 @@ def refit(rows: Rows, parameters: dict[str, Any], trees: int) -> Booster:
 
 
 def search_parameters(
-    rows: Rows, folds: list[Fold], trials: int, seed: int, num_threads: int
+    rows: Rows,
+    account: np.ndarray,
+    folds: list[Fold],
+    trials: int,
+    seed: int,
+    num_threads: int,
 ) -> dict[str, Any]:
     """Return the defaults, or the best of `trials` draws where it clearly beats them.
 
-    Clearly: its mean out-of-fold loss is lower by more than one standard error of the paired
-    differences. With few wins the best of several draws is mostly luck.
+    Clearly: see `is_clear_gain`. With few wins the best of several draws is mostly luck. Draws
+    are compared on the newest folds only, which look most like what comes next.
     """
     import optuna
 
@@ -143,7 +149,8 @@ def search_parameters(
             "lambda_l2": trial.suggest_float("lambda_l2", 1.0, 100.0, log=True),
         }
         parameters = booster_parameters(chosen, seed, num_threads)
-        fitted = cross_fit(rows, folds, {**parameters, "learning_rate": SEARCH_LEARNING_RATE})
+        parameters["learning_rate"] = SEARCH_LEARNING_RATE
+        fitted = cross_fit(rows, folds[-SEARCH_FOLDS:], parameters)
         losses[trial.number] = fitted.row_loss
         validated = np.isfinite(fitted.row_loss)
         return float(np.average(fitted.row_loss[validated], weights=rows.weight[validated]))
@@ -152,11 +159,10 @@ def search_parameters(
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=4))
     study.enqueue_trial(DEFAULTS)
     study.optimize(objective, n_trials=trials)
-    gain = (losses[0] - losses[study.best_trial.number]) * rows.weight
-    gain = gain[np.isfinite(gain)]
-    if gain.mean() <= gain.std() / np.sqrt(len(gain)):
-        return dict(DEFAULTS)
-    return dict(study.best_params)
+    gain = losses[0] - losses[study.best_trial.number]
+    if is_clear_gain(gain, rows.weight, account):
+        return dict(study.best_params)
+    return dict(DEFAULTS)
 
 
 def recency_weights(as_of: np.ndarray, half_life_days: float | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from models.calibration import Calibration
 from training.boost import recency_weights
-from training.metrics import row_log_loss
+from training.metrics import is_clear_gain, row_log_loss
 
 KNOTS = 7
 STIFFNESS = 10.0
@@ -21,13 +21,17 @@ HALF_LIVES_DAYS = (None, 365, 182, 91)
 
 
 def fit_calibration(
-    raw_score: np.ndarray, won: np.ndarray, weight: np.ndarray, fold: np.ndarray
+    raw_score: np.ndarray,
+    won: np.ndarray,
+    weight: np.ndarray,
+    account: np.ndarray,
+    fold: np.ndarray,
 ) -> Calibration:
     """Return the affine map (Platt 1999), or a bent one where held-out folds clearly prefer it.
 
     `raw_score` holds out-of-fold log-odds and `fold` each row's fold number, both one a row. The
-    bent map is piecewise linear through knots at equal shares of the wins. Clearly: its held-out
-    loss is lower by more than one standard error of the paired differences.
+    bent map is piecewise linear through knots at equal shares of the wins. Clearly: see
+    `is_clear_gain`.
     """
     held_out = {True: np.full(len(won), np.nan), False: np.full(len(won), np.nan)}
     for number in np.unique(fold):
@@ -37,19 +41,22 @@ def fit_calibration(
         for bent, losses in held_out.items():
             fitted = _fit(raw_score[~valid], won[~valid], weight[~valid], bent)
             losses[valid] = row_log_loss(won[valid], fitted.probability(raw_score[valid]))
-    gain = (held_out[False] - held_out[True]) * weight
-    gain = gain[np.isfinite(gain)]
-    is_bent = len(gain) > 0 and gain.mean() > gain.std() / np.sqrt(len(gain))
-    return _fit(raw_score, won, weight, bool(is_bent))
+    is_bent = is_clear_gain(held_out[False] - held_out[True], weight, account)
+    return _fit(raw_score, won, weight, is_bent)
 
 
 def choose_half_life(
-    raw_score: np.ndarray, won: np.ndarray, weight: np.ndarray, as_of: np.ndarray, gap_days: int
+    raw_score: np.ndarray,
+    won: np.ndarray,
+    weight: np.ndarray,
+    account: np.ndarray,
+    as_of: np.ndarray,
+    gap_days: int,
 ) -> int | None:
     """Return the half-life, in days, with which the past calibrates what comes after it best.
 
     Each of the later quarters of the rows is calibrated by the rows whose labels were known when
-    it began. None, no forgetting, unless another is better by more than one standard error.
+    it began. None, no forgetting, unless another is clearly better.
     """
     edges = np.quantile(as_of.astype(np.int64), [0.25, 0.5, 0.75, 1.0]).astype("datetime64[us]")
     losses = {half_life: np.full(len(won), np.nan) for half_life in HALF_LIVES_DAYS}
@@ -64,9 +71,7 @@ def choose_half_life(
             loss[valid] = row_log_loss(won[valid], fitted.probability(raw_score[valid]))
     best = None
     for half_life in HALF_LIVES_DAYS[1:]:
-        gain = (losses[best] - losses[half_life]) * weight
-        gain = gain[np.isfinite(gain)]
-        if len(gain) and gain.mean() > gain.std() / np.sqrt(len(gain)):
+        if is_clear_gain(losses[best] - losses[half_life], weight, account):
             best = half_life
     return best
 
@@ -74,7 +79,9 @@ def choose_half_life(
 def _fit(raw_score: np.ndarray, won: np.ndarray, weight: np.ndarray, is_bent: bool) -> Calibration:
     """Return the penalised maximum likelihood map; slopes are exponentials, so always positive."""
     if is_bent:
-        knots = np.unique(np.quantile(raw_score[won > 0], np.linspace(0.05, 0.95, KNOTS)))
+        quantiles = np.quantile(raw_score[won > 0], np.linspace(0.05, 0.95, KNOTS))
+        # rounded, since knots that differ by a rounding error have no room to rise between them
+        knots = np.unique(np.round(quantiles, 6))
     else:
         knots = np.array([np.average(raw_score, weights=weight)])
     segments = len(knots) + 1

@@ -55,7 +55,7 @@ def reliability(test: pd.DataFrame) -> Any:
     top = float(max(points["predicted"].max(), points["high"].max()))
     line = pd.DataFrame({"predicted": [0.0, top], "observed": [0.0, top]})
     x = alt.X("predicted:Q", title="Predicted probability", axis=alt.Axis(format="%"))
-    y = alt.Y("observed:Q", title="Won within the horizon", axis=alt.Axis(format="%"))
+    y = alt.Y("observed:Q", title="Won", axis=alt.Axis(format="%"))
     diagonal = alt.Chart(line).mark_line(color=QUIET, strokeDash=[4, 4]).encode(x=x, y=y)
     base = alt.Chart(points)
     bars = base.mark_rule(color=ACCENT).encode(x="predicted:Q", y="low:Q", y2="high:Q")
@@ -102,7 +102,7 @@ def replayed_weeks(replay: Replay, cutoff: Cutoff) -> Any:
     long = weeks.melt("week", ["won", "open or lost"], var_name="outcome", value_name="leads")
     return (
         alt.Chart(long)
-        .mark_bar()
+        .mark_bar(size=max(4, WIDTH // (2 * replay.weeks)))
         .encode(
             x=alt.X("yearmonthdate(week):T", title="Week"),
             y=alt.Y("leads:Q", title="MQLs"),

@@ -34,7 +34,7 @@ class Curve:
 
 def cutoff_curve(replay: Replay) -> Curve:
     """Return the curve over at most 500 candidates, equally spread over the leads' best scores."""
-    moments = replay.moments[~replay.moments["is_backlog"]]
+    moments = replay.moments[~replay.moments["is_warm_up"]]
     probability = moments["probability"].to_numpy()
     previous = moments["previous_best"].to_numpy()
     won = moments["won_in_horizon"].to_numpy()
@@ -93,11 +93,27 @@ def _precision(curve: Curve, replay: Replay, policy: CutoffConfig) -> Choice:
     return parameter, value, f"The lowest cutoff at which {target:.0%} of the MQLs closed."
 
 
+def won_opportunities_at(replay: Replay, cutoff: np.ndarray) -> np.ndarray:
+    """Return how many opportunities the MQLs of each cutoff won, each counted once."""
+    moments = replay.moments
+    won = moments[~moments["is_warm_up"] & (moments["won_in_horizon"] > 0)]
+    return np.array(
+        [
+            won.loc[
+                (won["previous_best"] < value) & (value <= won["probability"]), "opportunity_id"
+            ].nunique()
+            for value in cutoff
+        ],
+        dtype=float,
+    )
+
+
 def _money(curve: Curve, replay: Replay, policy: CutoffConfig) -> Choice:
     assert policy.win_value is not None  # the configuration asks for both
     assert policy.contact_cost is not None
     parameter = {"win_value": policy.win_value, "contact_cost": policy.contact_cost}
-    profit = curve.won * policy.win_value - curve.mqls * policy.contact_cost
+    deals = won_opportunities_at(replay, curve.cutoff)
+    profit = deals * policy.win_value - curve.mqls * policy.contact_cost
     if len(profit) == 0 or profit.max() <= 0:
         return parameter, None, "No cutoff would have earned its contact costs."
     best = int(np.argmax(profit))

@@ -1,7 +1,9 @@
 """Settings of the demo, for the commands that follow it."""
 
+from __future__ import annotations
+
 DEMO_MARK = "# Written by `closedwon demo`"
-DEMO_CONFIG = f"""{DEMO_MARK}; the next demo writes it again. Yours: closedwon init
+_TEMPLATE = f"""{DEMO_MARK}; the next demo writes it again. Yours: closedwon init
 [data]
 data_until = 2026-01-05
 
@@ -22,10 +24,24 @@ path = ".closedwon/demo/verdicts.parquet"
 [tables.campaign_costs]
 path = ".closedwon/demo/campaign_costs.parquet"
 
+[tracking]
+model_name = "closedwon-demo" # not in the way of your own
+
 [training]
 trials = 1 # the defaults only, so that the demo is quick
 
 [cutoff]
 policy = "capacity"
-mqls_per_week = 30
+mqls_per_week = MQLS
 """
+LEADS_PER_MQL = 20_000 / 30
+"Two years bring 20,000 leads, and sales can work 30 MQLs a week."
+
+
+def demo_config(leads: int) -> str:
+    """Return the settings of a demo with so many leads.
+
+    >>> demo_config(leads=2_000).splitlines()[-1]
+    'mqls_per_week = 3'
+    """
+    return _TEMPLATE.replace("MQLS", str(max(1, round(leads / LEADS_PER_MQL))))

@@ -46,7 +46,7 @@ class Evaluation:
     skill: Estimate
     "1 - log loss / log loss of the base rate, on the test rows."
     test: pd.DataFrame
-    "won, probability, weight, account, is_eligible of the test rows"
+    "won, probability, weight, account, win_share, is_eligible of the test rows"
     explained: pd.DataFrame
     "Snapshots of some test rows, drawn at random, for the global reasons."
     past: Replay
@@ -73,6 +73,13 @@ def split_examples(examples: Examples, config: Config) -> Split:
         raise InputError(
             "The test rows hold one class only, so nothing can be measured on them. "
             "Set training.test_from or training.test_share, or load a longer history."
+        )
+    is_eligible = examples.snapshots["is_eligible"].to_numpy(bool)
+    if not is_eligible[split.is_fit].any() or not is_eligible[split.is_test].any():
+        raise InputError(
+            "No lead of the fit or test rows may become an MQL: all of them already are one or "
+            "have an open opportunity, so no cutoff can be chosen. Check the stages of "
+            "stage_changes, or set population.requalify_after_days."
         )
     return split
 
@@ -129,11 +136,13 @@ def _some_rows(snapshots: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _measure(test: pd.DataFrame, config: Config) -> dict[str, Estimate]:
-    won, probability, weight, account = (
-        test[name].to_numpy() for name in ("won", "probability", "weight", "account")
-    )
     training = config.training
-    return evaluate(won, probability, weight, account, training.bootstraps, training.seed)
+    won, probability, weight, account, win_share = (
+        test[name].to_numpy() for name in ("won", "probability", "weight", "account", "win_share")
+    )
+    return evaluate(
+        won, probability, weight, account, training.bootstraps, training.seed, win_share
+    )
 
 
 def skill_score(
@@ -159,9 +168,17 @@ def _test_rows(examples: Examples, split: Split, fitted: Fitted) -> pd.DataFrame
             "probability": fitted.probability(snapshots),
             "weight": examples.weight[split.is_test],
             "account": examples.account[split.is_test],
+            "win_share": _win_shares(examples.opportunity[split.is_test]),
             "is_eligible": snapshots["is_eligible"].to_numpy(bool),
         }
     )
+
+
+def _win_shares(opportunity: np.ndarray) -> np.ndarray:
+    """Return which part of its win each won row stands for; rows not won stand for none."""
+    codes, opportunities = pd.factorize(opportunity)
+    rows = np.bincount(codes, minlength=len(opportunities))[codes]
+    return np.where(opportunity == "", 0.0, 1.0 / rows)
 
 
 def _baselines(examples: Examples, split: Split, fitted: Fitted) -> dict[str, np.ndarray]:
@@ -173,7 +190,8 @@ def _baselines(examples: Examples, split: Split, fitted: Fitted) -> dict[str, np
         )
         for rows in (split.is_fit, split.is_test)
     )
-    return baseline_probabilities(fit, test, examples.catalogue.names)
+    newest_fold = fitted.cross_fit.folds[-1]
+    return baseline_probabilities(fit, test, examples.catalogue.names, newest_fold)
 
 
 def _past_replay(
@@ -187,13 +205,13 @@ def _past_replay(
         return _single_replay(examples, scored, wins)
     newest = pd.Timestamp(examples.as_of[split.is_fit].max())
     instants = matured_mondays(tables, config.training.horizon_days)
-    instants = instants[instants <= np.datetime64(newest, "us")]
+    instants = instants[instants <= np.datetime64(newest, "us")][-(PAST_WEEKS + WARM_UP_WEEKS) :]
     scored = score_weeks(
         tables, config, examples.catalogue, instants, fitted.out_of_fold_probability
     )
     # The newest weeks look most like the ones to come, and older ones warm the replay up: leads
     # that linger above the cutoff would otherwise pass for new MQLs, or hide them.
-    start = instants[-min(len(instants), PAST_WEEKS)]
+    start = instants[-PAST_WEEKS:][0]
     warmed_up = bool(start > instants[0])
     return build_replay(
         scored, wins, pd.Timestamp(start), newest + WEEK, first_week_is_backlog=not warmed_up
@@ -212,7 +230,9 @@ def _test_replay(
     warm_up = min(WARM_UP_WEEKS, config.gap_days // 7)
     newest = pd.Timestamp(examples.as_of[split.is_test].max())
     instants = mondays(split.test_from - warm_up * WEEK, newest)
-    scored = score_weeks(tables, config, examples.catalogue, instants, fitted.probability)
+    scored = score_weeks(
+        tables, config, examples.catalogue, instants, lambda rows, _: fitted.probability(rows)
+    )
     start = pd.Timestamp(mondays(split.test_from, newest)[0])
     return build_replay(scored, wins, start, newest + WEEK, first_week_is_backlog=warm_up == 0)
 

@@ -32,11 +32,17 @@ class Examples:
     "1.0 closed-won in `[as_of, as_of + horizon)`, else 0.0."
     days_to_win: np.ndarray
     "NaN where not won, or where the day is not known."
+    opportunity: np.ndarray
+    "Id of the win, empty where not won: leads of one deal share it."
     weight: np.ndarray
     "Above 1 for rows that stand for thinned-out ones."
     account: np.ndarray
     "Account component: rows that are no independent evidence of one another."
     is_dated: bool
+    has_horizon: bool = True
+    "False for a flat label that just says won, some day."
+    is_maturity_known: bool = True
+    "False where young rows may still close although they count as lost."
     is_weekly: bool = False
     "Whether the population was looked at every Monday; else each lead once."
 
@@ -72,7 +78,7 @@ def examples_from_tables(tables: Tables, config: Config) -> Examples:
         index = training_sample(weeks, config.snapshots.every_days, config.training.seed)
     attribution = attributed(tables, config)
     labelled = label_snapshots(index, attribution, horizon_days, tables.data_until)
-    labelled = labelled[labelled["is_matured"]]
+    labelled = labelled[labelled["won_in_horizon"].notna()]
     if labelled.empty:
         raise InputError(
             f"No lead has been known for a whole horizon of {horizon_days} days: the data end on "
@@ -87,6 +93,7 @@ def examples_from_tables(tables: Tables, config: Config) -> Examples:
         snapshots=build_snapshots(tables, catalogue, labelled),
         won=labelled["won_in_horizon"].to_numpy(float),
         days_to_win=labelled["days_to_win"].to_numpy(float),
+        opportunity=labelled["opportunity_id"].fillna("").to_numpy(str),
         weight=np.where(labelled["won_in_horizon"] > 0, 1.0, weight),
         account=component.loc[labelled["lead_id"]].to_numpy(),
         is_dated=True,
@@ -137,7 +144,10 @@ def examples_from_flat(export: FlatExport, config: Config) -> Examples:
         snapshots=rows[columns].iloc[order].reset_index(drop=True),
         won=won[order],
         days_to_win=days[order],
+        opportunity=np.where(won > 0, rows["lead_id"], "")[order].astype(str),
         weight=np.ones(len(order)),
         account=pd.factorize(group.iloc[order])[0],
         is_dated=is_dated,
+        has_horizon="won" not in rows,
+        is_maturity_known="won" not in rows or until is not None,
     )

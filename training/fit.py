@@ -22,7 +22,14 @@ from training.boost import (
 )
 from training.calibrate import choose_half_life, fit_calibration
 from training.examples import Examples
-from training.folds import Fold, account_folds, time_folds
+from training.folds import (
+    Fold,
+    account_folds,
+    are_trainable,
+    time_folds,
+    without_shared_leads,
+)
+from training.metrics import is_clear_gain
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -49,7 +56,9 @@ class Fitted:
     parameters: dict[str, Any]
     cross_fit: CrossFit
     fold_starts: np.ndarray
-    "First instant of each fold, rising; empty without dates."
+    "First instant of each fold, rising; empty where folds are whole accounts."
+    fold_of_account: pd.Series
+    "Fold number by account; empty where folds are time blocks."
     calibration: Calibration
     calibration_half_life_days: float | None
     "Of the weights the calibration is fitted with."
@@ -59,10 +68,16 @@ class Fitted:
         """Return calibrated probabilities by the booster fitted on all rows."""
         return self._calibrated(self.booster, snapshots)
 
-    def out_of_fold_probability(self, snapshots: pd.DataFrame) -> np.ndarray:
-        """Return probabilities by the booster that left out the time block of each snapshot."""
-        as_of = snapshots["as_of"].to_numpy().astype("datetime64[us]")
-        block = np.maximum(np.searchsorted(self.fold_starts, as_of, side="right") - 1, 0)
+    def out_of_fold_probability(self, snapshots: pd.DataFrame, account: np.ndarray) -> np.ndarray:
+        """Return probabilities by the booster that left out each snapshot's time block or account.
+
+        `account` holds each row's account component. One that no booster saw may take any.
+        """
+        if len(self.fold_of_account):
+            block = self.fold_of_account.reindex(account).fillna(0).to_numpy(int)
+        else:
+            as_of = snapshots["as_of"].to_numpy().astype("datetime64[us]")
+            block = np.maximum(np.searchsorted(self.fold_starts, as_of, side="right") - 1, 0)
         probability = np.empty(len(snapshots))
         for number in np.unique(block):
             rows = block == number
@@ -76,12 +91,20 @@ class Fitted:
         return self.calibration.probability(raw)
 
 
-def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> list[Fold]:
-    """Return the folds within `rows` (a mask): purged time blocks, or whole accounts."""
+def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> tuple[list[Fold], bool]:
+    """Return the folds within `rows` (a mask), and whether they are time blocks.
+
+    Purged time blocks; whole accounts without dates, or where the span of the rows is so short
+    that the purge would leave a block next to nothing to train on.
+    """
     training = config.training
-    if not examples.is_dated:
-        return account_folds(examples.account[rows], training.folds, training.seed)
-    return time_folds(examples.as_of[rows], training.folds, config.gap_days)
+    if examples.is_dated:
+        folds = time_folds(examples.as_of[rows], training.folds, config.gap_days)
+        if config.gap_days < training.horizon_days:
+            folds = without_shared_leads(folds, examples.snapshots["lead_id"].to_numpy()[rows])
+        if are_trainable(folds, examples.won[rows]):
+            return folds, True
+    return account_folds(examples.account[rows], training.folds, training.seed), False
 
 
 def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
@@ -89,13 +112,14 @@ def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
     training = config.training
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
     table = _rows(examples, rows, encoder)
-    folds = make_folds(examples, rows, config)
+    folds, in_time = make_folds(examples, rows, config)
+    account = examples.account[rows]
     parameters = search_parameters(
-        table, folds, training.trials, training.seed, training.num_threads
+        table, account, folds, training.trials, training.seed, training.num_threads
     )
-    if not examples.is_dated:
+    if not in_time:
         return Choices(parameters, None)
-    half_life = _fit_half_life(table, folds, examples.as_of[rows], parameters, config)
+    half_life = _fit_half_life(table, account, folds, examples.as_of[rows], parameters, config)
     return Choices(parameters, half_life)
 
 
@@ -107,7 +131,7 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
     """
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
     table = _rows(examples, rows, encoder)
-    folds = make_folds(examples, rows, config)
+    folds, in_time = make_folds(examples, rows, config)
     as_of = examples.as_of[rows]
     weighted = _weighted(table, as_of, choices.half_life_days)
     parameters = _booster_parameters(choices.parameters, config)
@@ -118,16 +142,24 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
     half_life = None
     if examples.is_dated:
         half_life = choose_half_life(
-            fitted.raw_score, table.won, table.weight, as_of, config.gap_days
+            fitted.raw_score,
+            table.won,
+            table.weight,
+            examples.account[rows],
+            as_of,
+            config.gap_days,
         )
     recent = _weighted(table, as_of, half_life).weight
-    calibration = fit_calibration(fitted.raw_score, table.won, recent, fold)
-    starts = [as_of[valid].min() for _, valid in folds] if examples.is_dated else []
+    calibration = fit_calibration(fitted.raw_score, table.won, recent, examples.account[rows], fold)
+    starts = [as_of[valid].min() for _, valid in folds] if in_time else []
+    fold_of_account = pd.Series(fold, index=examples.account[rows])
+    fold_of_account = fold_of_account[~fold_of_account.index.duplicated()]
     return Fitted(
         encoder=encoder,
         parameters=parameters,
         cross_fit=fitted,
         fold_starts=np.array(starts, dtype="datetime64[us]"),
+        fold_of_account=fold_of_account[:0] if in_time else fold_of_account,
         calibration=calibration,
         calibration_half_life_days=half_life,
         booster=refit(weighted, parameters, fitted.trees),
@@ -150,11 +182,16 @@ def _booster_parameters(chosen: dict[str, Any], config: Config) -> dict[str, Any
 
 
 def _fit_half_life(
-    rows: Rows, folds: list[Fold], as_of: np.ndarray, chosen: dict[str, Any], config: Config
+    rows: Rows,
+    account: np.ndarray,
+    folds: list[Fold],
+    as_of: np.ndarray,
+    chosen: dict[str, Any],
+    config: Config,
 ) -> float | None:
     """Return the half-life of the fit weights that best predicts a later block from earlier ones.
 
-    None, all rows alike, unless forgetting is better by more than one standard error: forgetting
+    None, all rows alike, unless forgetting is clearly better: it
     costs data. Only the newer blocks can tell, each trained on what came before it.
     """
     forward = [
@@ -169,8 +206,6 @@ def _fit_half_life(
     best, least = None, everything.row_loss
     for half_life in FIT_HALF_LIVES_DAYS:
         tried = cross_fit(_weighted(rows, as_of, half_life), forward, parameters)
-        gain = (least - tried.row_loss) * rows.weight
-        gain = gain[np.isfinite(gain)]
-        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+        if is_clear_gain(least - tried.row_loss, rows.weight, account):
             best, least = half_life, tried.row_loss
     return best

@@ -12,6 +12,8 @@ from features.errors import InputError
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Row numbers to train on, row numbers to validate on."""
+LEAST_TRAINED_SHARE = 0.15
+"""Of the wins. A short history purged on both sides of a block leaves too little to train on."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,24 @@ def time_folds(as_of: np.ndarray, count: int, gap_days: int) -> list[Fold]:
     return folds
 
 
+def without_shared_leads(folds: list[Fold], lead: np.ndarray) -> list[Fold]:
+    """Return the folds with no lead both trained on and validated on; `lead` one entry a row.
+
+    For gaps shorter than the horizon, where a lead's label windows reach over the purged rows.
+    """
+    return [(train[~np.isin(lead[train], lead[valid])], valid) for train, valid in folds]
+
+
+def are_trainable(folds: list[Fold], won: np.ndarray) -> bool:
+    """Return whether every fold trains on enough of the wins, and on rows that did not win."""
+    return all(
+        won[train].sum() >= max(LEAST_TRAINED_SHARE * won.sum(), 1) and not won[train].all()
+        for train, _ in folds
+    )
+
+
 def account_folds(account: np.ndarray, count: int, seed: int) -> list[Fold]:
-    """Return `count` folds that keep every account whole, for rows without dates."""
+    """Return `count` folds that keep every account whole, for no dates or a short history."""
     block = np.floor(_account_share(account, seed + 1) * count).astype(int)
     return [
         (np.flatnonzero(block != k), np.flatnonzero(block == k))

@@ -84,15 +84,21 @@ class _Ranking:
         precision = np.divide(ones, flagged, out=np.zeros_like(ones), where=flagged > 0)
         return float(np.sum(np.diff(ones, prepend=0.0) * precision) / ones[-1])
 
-    def capture(self, won: np.ndarray, weight: np.ndarray, share: float) -> float:
+    def capture(
+        self,
+        won: np.ndarray,
+        weight: np.ndarray,
+        share: float,
+        win_share: np.ndarray | None = None,
+    ) -> float:
         """Ties at the edge count in proportion, so that the order of rows does not matter."""
-        ones, zeros = self._curves(won, weight)
-        if ones[-1] <= 0:
+        rows = np.cumsum(weight[self.order])[self.ends]
+        of_win = won if win_share is None else won * win_share
+        wins = np.cumsum((weight * of_win)[self.order])[self.ends]
+        if wins[-1] <= 0:
             return float("nan")
-        total = ones + zeros
-        return float(
-            np.interp(share * total[-1], np.append(0.0, total), np.append(0.0, ones)) / ones[-1]
-        )
+        found = np.interp(share * rows[-1], np.append(0.0, rows), np.append(0.0, wins))
+        return float(found / wins[-1])
 
     def calibration_error(self, won: np.ndarray, weight: np.ndarray, bins: int) -> float:
         rows = weight[self.order]
@@ -108,6 +114,18 @@ class _Ranking:
         return ones, zeros
 
 
+def is_clear_gain(gain: np.ndarray, weight: np.ndarray, account: np.ndarray) -> bool:
+    """Return whether the mean of `gain` (less loss, a row) exceeds one standard error above 0.
+
+    Rows of one account are no independent evidence, so the error is that of the accounts' sums.
+    Rows with NaN were not compared.
+    """
+    known = np.isfinite(gain)
+    codes, accounts = pd.factorize(account[known])
+    sums = np.bincount(codes, gain[known] * weight[known], minlength=len(accounts))
+    return bool(sums.sum() > np.sqrt((sums**2).sum()))
+
+
 def evaluate(
     won: np.ndarray,
     probability: np.ndarray,
@@ -115,12 +133,16 @@ def evaluate(
     account: np.ndarray,
     bootstraps: int,
     seed: int,
+    win_share: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
     """Return every metric with its interval, accounts resampled whole.
 
     All arrays hold one entry a row; `account` may be any codes. Metrics: log_loss, brier, auc,
-    average_precision, calibration_error, and lift_N and capture_N at the top N% of the rows.
+    average_precision, calibration_error, and at the top N% of the rows lift_N, win rate over that
+    of all rows, and capture_N, share of the wins among them. `win_share` says which part of a win
+    a won row stands for, 1 unless given: a win of three won rows counts once, not three times.
     """
+    of_win = np.ones(len(won)) if win_share is None else win_share
     ranking = _Ranking(probability)
     loss = row_log_loss(won, probability)
     square = (won - probability) ** 2
@@ -136,9 +158,8 @@ def evaluate(
             "calibration_error": ranking.calibration_error(won, weights, 10),
         }
         for share in SHARES:
-            captured = ranking.capture(won, weights, share)
-            found[f"lift_{share * 100:.0f}"] = captured / share
-            found[f"capture_{share * 100:.0f}"] = captured
+            found[f"lift_{share * 100:.0f}"] = ranking.capture(won, weights, share) / share
+            found[f"capture_{share * 100:.0f}"] = ranking.capture(won, weights, share, of_win)
         return found
 
     resampled = [figures(weight * times) for times in resamples(account, bootstraps, seed)]
@@ -159,12 +180,18 @@ def resamples(account: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
 def with_intervals(
     figures: dict[str, float], resampled: list[dict[str, float]]
 ) -> dict[str, Estimate]:
-    """Return each figure with the middle 90% of its resampled values."""
+    """Return each figure with the middle 90% of its resampled values.
+
+    A calibration error is a size, so resampling adds noise to it a second time; its interval is
+    moved back by that bias.
+    """
     estimates = {}
     tail = (1 - LEVEL) / 2
     for name, value in figures.items():
         drawn = np.array([draw[name] for draw in resampled])
         drawn = drawn[np.isfinite(drawn)]
+        if name == "calibration_error" and len(drawn):
+            drawn = np.maximum(drawn - np.median(drawn) + value, 0.0)
         low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (np.nan, np.nan)
         estimates[name] = Estimate(float(value), float(low), float(high))
     return estimates

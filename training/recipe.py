@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,12 +25,13 @@ from models.golden import synthesise_rows
 from models.scorer import Scorer, expected_raw_score
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
-from training.fit import fit_model
+from training.fit import Fitted, fit_model
 from training.report import write_report
 from training.steps import Steps
 from training.tracking import Registered, log_training
 
 REPORT = Path(".closedwon") / "report.html"
+REJECTS = Path(".closedwon") / "rejects"
 HEADLINES = (
     "log_loss",
     "brier",
@@ -61,6 +63,8 @@ class Training:
     facts: dict[str, Any]
     report: Path
     seconds: dict[str, float]
+    rejects: list[Path]
+    "Files with the rows that were set aside."
 
     @property
     def beats_base_rate(self) -> bool:
@@ -84,7 +88,8 @@ class Training:
                 "evidence": _plain(cutoff.evidence),
             },
             "replay": _plain(self.evaluation.replayed),
-            **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic")},
+            **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic", "warnings")},
+            "rejects": [str(path) for path in self.rejects],
             "seconds": self.seconds,
         }
 
@@ -95,28 +100,43 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
     Relative files of `config` lie in `folder`; `.closedwon/` is made in `root`. Nothing is
     registered unless every step before came through.
     """
+    rejects = root / REJECTS
     with steps("load"):
-        loaded = load(config, folder)
+        loaded = load(config, folder, rejects)
     with steps("snapshots"):
         examples = loaded.examples or examples_from_tables(_tables(loaded), config)
         split = split_examples(examples, config)
     evaluation = evaluate_recipe(examples, loaded.tables, config, split, steps)
     with steps("refit"):
         scorer = refit_on_everything(examples, evaluation, config)
-    with steps("report"):
-        report = write_report(evaluation, scorer, loaded.report, root / REPORT)
-    with steps("register"):
-        registered = register(examples, evaluation, scorer, loaded, config, report, root)
-    return Training(evaluation, scorer, registered, dict(scorer.facts), report, steps.seconds)
+    local = root / REPORT.parent
+    local.mkdir(parents=True, exist_ok=True)
+    # Aside, so that a run that ends here leaves the report of the last registered model in place.
+    with tempfile.TemporaryDirectory(prefix=".train-", dir=local) as aside:
+        with steps("report"):
+            page = Path(aside) / REPORT.name
+            write_report(evaluation, scorer, loaded.report, page)
+        with steps("register"):
+            registered = register(examples, evaluation, scorer, loaded, config, page, root)
+        report = page.replace(root / REPORT)
+    return Training(
+        evaluation,
+        scorer,
+        registered,
+        dict(scorer.facts),
+        report,
+        steps.seconds,
+        loaded.report.rejects_files(rejects),
+    )
 
 
-def load(config: Config, folder: Path) -> Loaded:
+def load(config: Config, folder: Path, rejects_folder: Path | None = None) -> Loaded:
     """Return the checked tables, or the examples of a flat export."""
     if config.flat is not None:
-        export = load_flat(config, folder)
+        export = load_flat(config, folder, rejects_folder=rejects_folder)
         examples = examples_from_flat(export, config)
         return Loaded(None, examples, export.report, {"flat": export.digest})
-    tables = load_tables(config, folder)
+    tables = load_tables(config, folder, rejects_folder=rejects_folder)
     return Loaded(tables.tables, None, tables.report, tables.digests)
 
 
@@ -125,6 +145,9 @@ def training_snapshots(config: Config, folder: Path, steps: Steps) -> pd.DataFra
     with steps("load"):
         loaded = load(config, folder)
     with steps("snapshots"):
+        # every row, since a reader of the file could not tell what a thinned one stands for
+        every_row = config.snapshots.model_copy(update={"max_rows": sys.maxsize})
+        config = config.model_copy(update={"snapshots": every_row})
         examples = loaded.examples or examples_from_tables(_tables(loaded), config)
     return examples.snapshots
 
@@ -133,7 +156,7 @@ def refit_on_everything(examples: Examples, evaluation: Evaluation, config: Conf
     """Return the scorer to ship: the evaluated recipe, fitted again on all matured rows."""
     everything = np.ones(len(examples.won), dtype=bool)
     shipped = fit_model(examples, everything, evaluation.choices, config)
-    facts = training_facts(examples, evaluation, config)
+    facts = training_facts(examples, evaluation, shipped, config)
     return Scorer(
         booster=shipped.booster,
         encoder=shipped.encoder,
@@ -147,7 +170,9 @@ def refit_on_everything(examples: Examples, evaluation: Evaluation, config: Conf
     )
 
 
-def training_facts(examples: Examples, evaluation: Evaluation, config: Config) -> dict[str, Any]:
+def training_facts(
+    examples: Examples, evaluation: Evaluation, shipped: Fitted, config: Config
+) -> dict[str, Any]:
     """Return what a reader of the bundle should know, as JSON."""
     split = evaluation.split
 
@@ -172,14 +197,64 @@ def training_facts(examples: Examples, evaluation: Evaluation, config: Config) -
             "until": day(None if split.test_until is None else split.test_until.to_datetime64()),
         },
         "gap_days": config.gap_days,
-        "is_optimistic": examples.is_dated and config.gap_days < config.training.horizon_days,
+        "is_optimistic": is_optimistic(examples, config),
         "metrics": _plain(evaluation.metrics),
         "skill": asdict(evaluation.skill),
         "parameters": evaluation.choices.parameters,
-        "trees": evaluation.fitted.cross_fit.trees,
+        "trees": shipped.cross_fit.trees,
         "half_life_days": evaluation.choices.half_life_days,
-        "calibration_half_life_days": evaluation.fitted.calibration_half_life_days,
+        "calibration_half_life_days": shipped.calibration_half_life_days,
+        "replay": _plain(evaluation.replayed),
+        "outcome": outcome(examples, config),
+        "lead_age_days": config.snapshots.age_days if _is_at_age(config) else None,
+        "warnings": warnings_of(examples, evaluation, config),
     }
+
+
+def outcome(examples: Examples, config: Config) -> str:
+    """Return what the probability is the chance of, in words."""
+    if examples.has_horizon:
+        return f"closes within {config.training.horizon_days} days"
+    return "closes"
+
+
+def _is_at_age(config: Config) -> bool:
+    return config.flat is None and config.snapshots.at == "age"
+
+
+def warnings_of(examples: Examples, evaluation: Evaluation, config: Config) -> list[str]:
+    """Return what a reader must know before trusting the figures."""
+    warnings = []
+    if is_optimistic(examples, config):
+        warnings.append(
+            f"The gap between fit and test, {config.gap_days} days, is shorter than the horizon: "
+            "the figures are optimistic."
+        )
+    if examples.is_dated and not examples.is_maturity_known:
+        warnings.append(
+            "Nobody said until when the labels are known, so leads that may still close count as "
+            "lost. Set flat.labels_known_until."
+        )
+    promised = evaluation.cutoff.evidence.get("mqls_per_week")
+    found = evaluation.replayed.get("mqls_per_week")
+    if promised and found and not _overlap(promised, found):
+        warnings.append(
+            f"The cutoff was chosen for {promised.value:.1f} MQLs a week and brought "
+            f"{found.value:.1f} on the test weeks. The intervals tell how sure the count is, not "
+            "how much the leads change from season to season."
+        )
+    return warnings
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return True
+    return one.low <= other.high and other.low <= one.high
+
+
+def is_optimistic(examples: Examples, config: Config) -> bool:
+    """Return whether fit labels may reach into the test."""
+    return examples.is_dated and config.gap_days < config.training.horizon_days
 
 
 def is_skilled(evaluation: Evaluation) -> bool:
@@ -217,7 +292,7 @@ def register(
             config.tracking,
             root,
             run_name="train",
-            params=_params(config, evaluation),
+            params=_params(config, evaluation, scorer),
             metrics=metrics,
             digests={**loaded.digests, "config": config_digest},
             artifacts=[report],
@@ -226,12 +301,12 @@ def register(
         )
 
 
-def _params(config: Config, evaluation: Evaluation) -> dict[str, Any]:
+def _params(config: Config, evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
     chosen = {
         **evaluation.choices.parameters,
-        "trees": evaluation.fitted.cross_fit.trees,
-        "half_life_days": evaluation.choices.half_life_days,
-        "calibration_half_life_days": evaluation.fitted.calibration_half_life_days,
+        "trees": scorer.facts["trees"],
+        "half_life_days": scorer.facts["half_life_days"],
+        "calibration_half_life_days": scorer.facts["calibration_half_life_days"],
         "cutoff": evaluation.cutoff.value,
     }
     settings = config.model_dump(mode="json", exclude={"databases", "tables", "flat"})

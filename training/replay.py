@@ -29,12 +29,14 @@ class Replay:
     """
 
     moments: pd.DataFrame
-    "lead_id, account, as_of, probability, previous_best, won_in_horizon, days_to_win, is_backlog"
+    """lead_id, account, as_of, probability, previous_best, won_in_horizon, days_to_win,
+    opportunity_id, is_warm_up"""
     wins: pd.DataFrame
     "opportunity_id, account, best_before"
+    above: np.ndarray
+    "Probabilities on the last Monday before the start."
     start: pd.Timestamp
     weeks: int
-    eligible_a_week: float
     arrivals_a_week: float
     "Leads that became eligible for the first time, a week."
     is_dated: bool = True
@@ -42,16 +44,13 @@ class Replay:
 
     def mqls(self, cutoff: float) -> pd.DataFrame:
         """Return the moments at which `cutoff` makes an MQL, backlog left out."""
-        return self._crossings(cutoff, is_backlog=False)
-
-    def backlog(self, cutoff: float) -> int:
-        """Return how many leads were above `cutoff` when the replay started."""
-        return len(self._crossings(cutoff, is_backlog=True))
-
-    def _crossings(self, cutoff: float, is_backlog: bool) -> pd.DataFrame:
         moments = self.moments
         crosses = (moments["previous_best"] < cutoff) & (cutoff <= moments["probability"])
-        return moments[crosses & (moments["is_backlog"] == is_backlog)]
+        return moments[crosses & ~moments["is_warm_up"]]
+
+    def backlog(self, cutoff: float) -> int:
+        """Return how many leads were above `cutoff` on the last Monday before the start."""
+        return int((self.above >= cutoff).sum())
 
     def figures(self, cutoff: float, bootstraps: int, seed: int) -> dict[str, Estimate]:
         """Return what `cutoff` brings, with intervals from resampling whole accounts.
@@ -119,16 +118,18 @@ def build_replay(
     previous = best.groupby(rows["lead_id"], sort=False).shift().fillna(-np.inf)
     moments = rows.assign(previous_best=previous)[rows["probability"] > previous]
     first = start + pd.Timedelta(WEEK) if first_week_is_backlog else start
-    moments = moments.assign(is_backlog=moments["as_of"] < first)
-    inside = rows[rows["as_of"] >= first]
+    moments = moments.assign(is_warm_up=moments["as_of"] < first)
+    before = rows.loc[rows["as_of"] < first, "as_of"].max()
     weeks = max(1, round((until - first) / pd.Timedelta(WEEK)))
     arrivals = rows.groupby("lead_id", sort=False)["as_of"].first()
     return Replay(
         moments.reset_index(drop=True),
-        _best_before(rows.assign(best=best), wins[wins["created_at"].between(start, until)]),
+        _best_before(
+            rows.assign(best=best), wins[wins["created_at"].between(first, until, inclusive="left")]
+        ),
+        rows.loc[rows["as_of"] == before, "probability"].to_numpy(),
         first,
         weeks,
-        eligible_a_week=len(inside) / weeks,
         arrivals_a_week=float((arrivals >= first).sum() / weeks),
         is_dated=is_dated,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from features.errors import InputError
 from features.load_report import LoadReport
+from features.outputs import written_aside
 from models.cutoff import Estimate
 from models.reasons import reasons
 from models.scorer import Scorer
@@ -16,6 +16,13 @@ from training.evaluation import Evaluation
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
+FIGURE_NAMES = {
+    "mqls_per_week": "MQLs a week",
+    "mqls": "MQLs",
+    "precision": "precision",
+    "capture": "capture",
+    "lead_time_days": "days from MQL to win",
+}
 METRIC_NAMES = {
     "log_loss": "Log loss",
     "brier": "Brier score",
@@ -38,14 +45,9 @@ def write_report(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport, pag
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     html = template.render(**_content(evaluation, scorer, loaded))
-    aside = page.with_suffix(".html.part")
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(page) as aside:
         aside.write_text(html, encoding="utf-8")
-        aside.replace(page)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise InputError(f"The report {page} cannot be written: {error.strerror}.") from None
     return page
 
 
@@ -66,7 +68,7 @@ def _content(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport) -> dict
     }
     return {
         "facts": scorer.facts,
-        "horizon_days": scorer.horizon_days,
+        "promised_names": FIGURE_NAMES,
         "base_rate": f"{scorer.base_rate:.1%}",
         "cutoff": scorer.cutoff,
         "promised": {name: told(name, found) for name, found in scorer.cutoff.evidence.items()},

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.outputs import written_aside
 from training.simulation.crm import crm_tables
 from training.simulation.funnel import Funnel, make_funnel
 from training.simulation.history import History, play
@@ -93,6 +94,5 @@ def write_demo(demo: Demo, folder: Path) -> None:
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:
     # Without pandas' metadata: its version has no place in the bytes.
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
-    aside = path.with_suffix(".parquet.partial")
-    pq.write_table(arrow, aside)
-    aside.replace(path)
+    with written_aside(path) as aside:
+        pq.write_table(arrow, aside)

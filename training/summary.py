@@ -18,7 +18,7 @@ def summary_lines(trained: Training) -> list[str]:
     }
     lines = [
         f"Version {registered.model_version} is the {registered.alias}: the chance that a lead "
-        f"closes within {trained.scorer.horizon_days} days,",
+        f"{facts['outcome']},",
         f"learnt from {facts['wins']['all']:,} won leads in {facts['rows']['all']:,} snapshots.",
         "",
         f"On {facts['rows']['test']:,} test snapshots it had never seen ({_span(facts['test'])}), "
@@ -30,13 +30,12 @@ def summary_lines(trained: Training) -> list[str]:
         f"  log-loss skill     {told('skill', evaluation.skill)} over the base rate",
         "",
     ]
-    if facts["is_optimistic"]:
-        lines.append(
-            f"These figures are optimistic: the gap of {facts['gap_days']} days is shorter than "
-            "the horizon."
-        )
     lines += _cutoff_lines(trained)
-    return [*lines, "", f"Report: {trained.report}", f"MLflow run: {registered.run_id}"]
+    lines += [f"Mind: {warning}" for warning in facts["warnings"]]
+    lines += ["", f"Report: {trained.report}", f"MLflow run: {registered.run_id}"]
+    if trained.rejects:
+        lines.append(f"Rows set aside: {', '.join(str(path) for path in trained.rejects)}")
+    return lines
 
 
 def _cutoff_lines(trained: Training) -> list[str]:

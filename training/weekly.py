@@ -19,7 +19,15 @@ from training.labels import SECONDS_A_DAY, label_snapshots
 WEEKS_AT_ONCE = 8
 """Bounds the memory: features of this many weeks are held at a time."""
 
-COLUMNS = ["lead_id", "account", "as_of", "probability", "won_in_horizon", "days_to_win"]
+COLUMNS = [
+    "lead_id",
+    "account",
+    "as_of",
+    "probability",
+    "won_in_horizon",
+    "days_to_win",
+    "opportunity_id",
+]
 
 
 def score_weeks(
@@ -27,11 +35,12 @@ def score_weeks(
     config: Config,
     catalogue: Catalogue,
     instants: np.ndarray,
-    probability_of: Callable[[pd.DataFrame], np.ndarray],
+    probability_of: Callable[[pd.DataFrame, np.ndarray], np.ndarray],
 ) -> pd.DataFrame:
     """Return the eligible leads of every instant with probability and label, as a replay reads.
 
-    `probability_of` scores a snapshots frame. `instants` must have known labels.
+    `probability_of` scores a snapshots frame, given each row's account component. `instants` must
+    have known labels.
     """
     weeks = lead_weeks(tables, config.population, instants)
     weeks = weeks[weeks["is_eligible"]]
@@ -50,11 +59,10 @@ def score_weeks(
             config.training.horizon_days,
             tables.data_until,
         )
-        labelled["probability"] = probability_of(snapshots)
         labelled["account"] = component.loc[labelled["lead_id"]].to_numpy()
-        parts.append(labelled[COLUMNS])
-    empty = pd.DataFrame({column: pd.Series(dtype=float) for column in COLUMNS})
-    return pd.concat(parts, ignore_index=True) if parts else empty
+        labelled["probability"] = probability_of(snapshots, labelled["account"].to_numpy())
+        parts.append(labelled.loc[labelled["won_in_horizon"].notna(), COLUMNS])
+    return pd.concat(parts or [weeks[:0].reindex(columns=COLUMNS)], ignore_index=True)
 
 
 def won_opportunities(tables: Tables, config: Config) -> pd.DataFrame:
@@ -81,6 +89,7 @@ def scored_examples(examples: Examples, rows: np.ndarray, probability: np.ndarra
             "probability": probability,
             "won_in_horizon": examples.won[rows],
             "days_to_win": examples.days_to_win[rows],
+            "opportunity_id": pd.array(examples.opportunity[rows], dtype="str"),
         }
     )
     return scored[taken["is_eligible"]].reset_index(drop=True)

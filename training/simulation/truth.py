@@ -179,7 +179,7 @@ class _Record:
             chosen = funnel.is_late == is_late
             by_role = np.bincount(
                 account_role, weights=exposure, minlength=count * len(funnel.listed)
-            ).reshape(count, -1)
+            ).reshape(count, len(funnel.listed))
             expected += by_role @ (funnel.role_factor[:, chosen] @ rate[:, chosen].T)
         likelihood: Floats = counts @ np.log(rate).T - funnel.activity[week] * expected
         return likelihood

@@ -1,0 +1,146 @@
+"""The report page: complete, self-contained, and safe whatever the data are called."""
+
+import re
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_crm import small_config, small_evaluation, small_examples
+
+from features.config import CutoffConfig
+from features.errors import InputError
+from features.load_report import LoadReport, Note, TableReport
+from training.cutoff import choose_cutoff
+from training.evaluation import evaluate_recipe, split_examples
+from training.recipe import load, refit_on_everything
+from training.report import told, write_report
+from training.steps import Steps
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(2)>'
+
+
+def loaded(text: str) -> LoadReport:
+    """A load report that says `text` wherever a name may stand."""
+    note = Note(text, 3, text)
+    table = TableReport("leads", text, 10, 10, {}, (note,), (text,), False, None, None)
+    return LoadReport((table,), pd.Timestamp("2026-01-05"), {})
+
+
+@cache
+def small_scorer():
+    return refit_on_everything(small_examples(), small_evaluation(), small_config())
+
+
+class Tags(HTMLParser):
+    """The tags and attributes a browser would see."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def assert_harmless(html: str) -> None:
+    found = Tags(html)
+    assert not found.tags & {"script", "link", "iframe", "object", "embed", "img", "base", "form"}
+    assert not found.attributes & {"src", "srcset", "action", "background"}
+    assert not [name for name in found.attributes if name.startswith("on")]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(
+        small_evaluation(), small_scorer(), loaded("crm"), folder / "deep" / "report.html"
+    )
+
+
+def test_the_report_loads_nothing_and_runs_nothing(page):
+    html = page.read_text(encoding="utf-8")
+    assert_harmless(html)
+    assert not re.search(r"@import|url\(\s*[\"']?(?!#)", html)
+    # namespaces are names, nothing is fetched from them
+    addresses = set(re.findall(r"https?://[^\s\"'<>]+", html))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_the_report_tells_the_main_figures_with_their_intervals(page):
+    html = page.read_text(encoding="utf-8")
+    evaluation = small_evaluation()
+    assert f"{evaluation.cutoff.value:.1%}" in html
+    for name in ("precision", "capture", "mqls_per_week", "lead_time_days"):
+        figure, interval = told(name, evaluation.replayed[name]).rstrip(")").split(" (")
+        assert f"<b>{figure}</b>" in html
+        assert f"90% interval {interval}" in html
+    for name in ("auc", "log_loss", "calibration_error", "capture_10", "lift_5"):
+        assert told(name, evaluation.metrics[name]) in html
+        assert told(name, evaluation.eligible_metrics[name]) in html
+    for name in evaluation.baselines:
+        assert name.replace("_", " ") in html
+    assert told("skill", evaluation.skill) in html
+    assert html.count("<svg") == 5
+    assert f"{evaluation.replay.backlog(evaluation.cutoff.value)} in the backlog" in html
+
+
+def test_the_report_is_written_aside_and_nothing_else_is_left(page):
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+
+
+def write_hostile_flat(path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = 1_200
+    values = random.choice([SCRIPT, IMAGE, "'; quoted & fine"], rows)
+    number = random.normal(size=rows)
+    won = random.random(rows) < 1 / (1 + np.exp(1 - number - (values == SCRIPT)))
+    frame = pd.DataFrame({SCRIPT: values, IMAGE: number, "won": np.where(won, "yes", "no")})
+    frame.to_csv(path, index=False)
+
+
+def test_hostile_names_and_values_are_text(tmp_path):
+    write_hostile_flat(tmp_path / "flat.csv")
+    config = small_config(
+        flat={"path": "flat.csv", "label": "won"}, cutoff={"mqls_per_week": 50}, data={}
+    )
+    found = load(config, tmp_path)
+    evaluation = evaluate_recipe(
+        found.examples, None, config, split_examples(found.examples, config), Steps()
+    )
+    scorer = refit_on_everything(found.examples, evaluation, config)
+    assert {SCRIPT, IMAGE} <= {feature.name for feature in scorer.catalogue.features}
+    page = write_report(evaluation, scorer, loaded(SCRIPT), tmp_path / "report.html")
+    html = page.read_text(encoding="utf-8")
+    assert_harmless(html)
+    assert SCRIPT in "".join(Tags(html).text)  # told, as text
+    assert html.count("<svg") == 4  # no weeks without dates
+
+
+def test_a_report_without_a_cutoff_says_so_and_marks_nobody(tmp_path):
+    policy = CutoffConfig(policy="precision", target_precision=0.99)
+    none = choose_cutoff(small_evaluation().past, policy, bootstraps=5, seed=0)
+    evaluation = replace(small_evaluation(), cutoff=none, replayed={})
+    scorer = replace(small_scorer(), cutoff=none)
+    page = write_report(evaluation, scorer, loaded("crm"), tmp_path / "report.html")
+    html = page.read_text(encoding="utf-8")
+    assert "No cutoff: No cutoff with 20 or more MQLs reached 99%." in html
+    assert "Nobody is marked as an MQL" in html
+
+
+def test_a_page_that_cannot_be_written_is_the_users_mistake_and_leaves_nothing(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(InputError, match=r"report\.html cannot be written"):
+        write_report(small_evaluation(), small_scorer(), loaded("crm"), tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
