@@ -322,7 +322,8 @@ def _stopped_in_words() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command, of the shell unless `arguments` are given; it always ends in SystemExit.
 
-    Exit 0 fine, 2 the user's mistake, 3 a gate said no, 1 a bug."""
+    Exit 0 fine, 2 the user's mistake, 3 a gate said no, 1 a bug, 130 stopped by Ctrl-C.
+    """
     with _stopped_in_words():
         try:
             app(args=arguments)

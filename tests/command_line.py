@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from flat_files import write_flat
 
 import closedwon
-from flat_files import write_flat
 
 CONFIG = """
 [flat]

@@ -220,6 +220,21 @@ def test_after_a_shift_the_model_believes_the_newest_rows():
     assert abs(found - examples.won[newest].mean()) < abs(found - examples.won.mean()) / 2
 
 
+def test_the_chosen_recency_reaches_the_boosters():
+    examples = dated_examples(1_200, lambda day: np.where(day < 800, 0.30, 0.08))
+    alike, recent = (
+        fit_model(examples, everything(examples), Choices(DEFAULTS, half_life), config_of())
+        for half_life in (None, 182)
+    )
+    matrix = alike.encoder.transform(examples.snapshots)
+    refitted = [
+        raw_scores(fitted.booster, matrix, 20, PARAMETERS).mean() for fitted in (alike, recent)
+    ]
+    out_of_fold = [fitted.cross_fit.raw_score.mean() for fitted in (alike, recent)]
+    for before, after in (refitted, out_of_fold):
+        assert after < before - 0.2
+
+
 def test_a_steady_history_weighs_all_rows_alike():
     examples = dated_examples(900)
     assert choose(examples, everything(examples), config_of()).half_life_days is None

@@ -1,5 +1,7 @@
 """Replays in an evaluation: who is in them, with which score, label and warm-up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from training.cutoff import cutoff_curve
 from training.evaluation import PAST_WEEKS, WARM_UP_WEEKS, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_tables
 from training.metrics import log_loss
+from training.replay import build_replay
 from training.steps import Steps
 from training.weekly import score_weeks, scored_examples, won_examples, won_opportunities
 
@@ -159,6 +162,20 @@ def test_the_promise_of_the_cutoff_is_what_its_replay_counts():
     assert evaluation.replayed["precision"].value == pytest.approx(tested["won_in_horizon"].mean())
 
 
+def test_the_outcomes_of_the_test_rows_choose_nothing():
+    """Were every second test row won, all that was fitted or chosen would stay as it is."""
+    examples, before = small_examples(), small_evaluation()
+    won = examples.won.copy()
+    won[np.flatnonzero(before.split.is_test)[::2]] = 1.0
+    turned = replace(examples, won=won)
+    after = evaluate_recipe(turned, small_tables(), small_config(), before.split, Steps())
+    assert after.choices == before.choices
+    assert after.fitted.calibration == before.fitted.calibration
+    assert after.fitted.booster.model_to_string() == before.fitted.booster.model_to_string()
+    assert after.cutoff == before.cutoff
+    assert after.metrics["log_loss"].value > before.metrics["log_loss"].value + 0.1
+
+
 def test_the_base_rate_to_beat_is_that_of_the_fit_rows():
     evaluation, examples = small_evaluation(), small_examples()
     fit_rate = examples.won[evaluation.split.is_fit].mean()
@@ -190,6 +207,24 @@ def test_without_a_gap_the_first_test_week_is_backlog():
     assert evaluation.replay.start == pd.Timestamp(first_monday) + WEEK
     moments = evaluation.replay.moments
     assert set(moments.loc[moments["is_warm_up"], "as_of"]) == {first_monday}
+
+
+def test_wins_count_from_the_first_counted_week_to_before_the_end():
+    """Of deals opened on each Monday, those of the backlog week and of the end are left out."""
+    monday = pd.Timestamp("2025-01-06")
+    as_of = pd.Series([monday + n * WEEK for n in range(4)], dtype="datetime64[us]")
+    scored = pd.DataFrame({"lead_id": "a", "as_of": as_of, "account": 0, "days_to_win": np.nan})
+    scored = scored.assign(probability=[0.1, 0.2, 0.3, 0.4], won_in_horizon=0.0)
+    deals = pd.Series([monday + n * WEEK for n in range(5)], dtype="datetime64[us]")
+    wins = pd.DataFrame({"opportunity_id": list("vwxyz"), "lead_id": "a", "account": 0})
+    wins = wins.assign(created_at=deals)
+    strings = {"lead_id": "str"}
+    replay = build_replay(
+        scored.astype(strings), wins.astype(strings), monday, monday + 4 * WEEK, True
+    )
+    assert replay.weeks == 3
+    assert replay.wins["opportunity_id"].tolist() == ["w", "x", "y"]
+    assert replay.wins["best_before"].tolist() == [0.2, 0.3, 0.4]
 
 
 def flat_examples(is_dated):

@@ -19,7 +19,7 @@ SEARCH_LEARNING_RATE = 0.1
 """The search compares parameters with fewer, larger steps; the winner is fitted with small ones."""
 SEARCH_FOLDS = 3
 MAX_TREES = 3000
-PATIENCE = 2.4
+PATIENCE = 1.5
 """Trees times learning rate without a better mean validation loss before a cross-fit stops."""
 
 DEFAULTS: dict[str, Any] = {

@@ -27,8 +27,12 @@ path = ".closedwon/demo/campaign_costs.parquet"
 [tracking]
 model_name = "closedwon-demo" # not in the way of your own
 
+# so that the demo is quick: fewer lost rows to learn from, and no search
+[snapshots]
+max_rows = 60000
+
 [training]
-trials = 1 # the defaults only, so that the demo is quick
+trials = 1
 
 [cutoff]
 policy = "capacity"
