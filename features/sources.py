@@ -116,8 +116,8 @@ def find_sources(
     if missing:
         raise InputError(
             f"No source for {' and '.join(missing)}. Looked in {folder} for {missing[0]} with"
-            f" {', '.join(FILE_SUFFIXES)}, and for [tables.{missing[0]}] in the configuration. Name another"
-            " folder with --data FOLDER."
+            f" {', '.join(FILE_SUFFIXES)}, and for [tables.{missing[0]}] in the configuration."
+            " Name another folder with --data FOLDER."
         )
     return {name: sources[name] for name in CONTRACT if name in sources}
 

@@ -68,12 +68,15 @@ class Encoder:
 def fit_encoder(snapshots: pd.DataFrame, catalogue: Catalogue, min_count: int = 10) -> Encoder:
     """Return the encoder of these training rows; labels play no part.
 
-    A value needs `min_count` rows to be known. Ties in frequency are broken by value, so the row
-    order changes nothing.
+    A value needs `min_count` accounts to be known, leads without one counting as their own. Rows
+    would not do: the many rows of one account make its own e-mail domain look frequent, and its
+    rank then tells how long the account has been known. Ties in frequency are broken by value, so
+    the row order changes nothing.
 
     >>> from features.catalogue import Feature
     >>> source = Feature("source", "fit", "source", "attribute", dtype="category")
     >>> rows = pd.DataFrame({"source": pd.Series(["web"] * 2 + ["fair"] * 3 + ["x"], dtype="str")})
+    >>> rows["lead_id"], rows["account_id"] = list("abcdef"), None
     >>> encoder = fit_encoder(rows, Catalogue((source,)), min_count=2)
     >>> encoder.vocabularies
     {'source': ('fair', 'web')}
@@ -82,9 +85,13 @@ def fit_encoder(snapshots: pd.DataFrame, catalogue: Catalogue, min_count: int = 
     """
     require_columns(snapshots, catalogue.names)
     vocabularies = {}
+    owner = snapshots["account_id"].fillna("lead " + snapshots["lead_id"])
     for feature in catalogue.features:
         if feature.dtype == "category":
-            counts = snapshots[feature.name].astype("str").value_counts()
+            values = snapshots[feature.name].astype("str")
+            counts = values[
+                ~pd.DataFrame({"value": values, "owner": owner}).duplicated()
+            ].value_counts()
             frequent = counts[counts >= min_count]
             ranked = sorted(frequent.items(), key=lambda pair: (-pair[1], str(pair[0])))
             vocabularies[feature.name] = tuple(str(value) for value, _ in ranked)

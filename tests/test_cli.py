@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -295,11 +294,18 @@ def test_help_answers_at_once_without_heavy_imports(arguments: list[str]) -> Non
     )
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - start)
-    # Half a second is promised; a busy machine gets twice that.
-    assert min(seconds) < 1.0
+        spent = os.times()
+        seconds.append(
+            spent.children_user
+            + spent.children_system
+            - before.children_user
+            - before.children_system
+        )
+    # Half a second is promised. Time on the processor, since other tests share the machine, and
+    # half as much again for what they do to its caches.
+    assert min(seconds) < 0.75
 
 
 def test_a_reader_that_went_away_is_no_error(here: Path) -> None:

@@ -90,3 +90,11 @@ def test_a_vocabulary_must_be_of_a_column_and_name_each_value_once() -> None:
         Encoder(("employees",), {"industry": ("a",)})
     with pytest.raises(ValueError, match="repeats"):
         Encoder(("industry",), {"industry": ("a", "a")})
+
+
+def test_many_rows_of_one_account_do_not_make_its_value_frequent():
+    rows = one_category(["acme.example"] * 50 + ["gmail.com"] * 3)
+    rows["account_id"] = pd.Series(["acme"] * 50 + [None] * 3, dtype="str")
+    rows["lead_id"] = pd.Series([f"lead {n}" for n in range(53)], dtype="str")
+    encoder = fit_encoder(rows, CATALOGUE, min_count=2)
+    assert next(iter(encoder.vocabularies.values())) == ("gmail.com",)

@@ -65,7 +65,7 @@ def test_the_outcomes_of_a_fold_do_not_touch_its_booster():
     before = cross_fit(rows, folds, PARAMETERS).boosters
     after = cross_fit(Rows(rows.matrix, turned, rows.weight), folds, PARAMETERS).boosters
     first, second = (
-        [raw_scores(boosters[k], rows.matrix, 20, PARAMETERS) for k in (0, 1)]
+        [raw_scores(boosters[k], rows.matrix, 10, PARAMETERS) for k in (0, 1)]
         for boosters in (before, after)
     )
     np.testing.assert_array_equal(first[0], second[0])
@@ -228,7 +228,7 @@ def test_the_chosen_recency_reaches_the_boosters():
     )
     matrix = alike.encoder.transform(examples.snapshots)
     refitted = [
-        raw_scores(fitted.booster, matrix, 20, PARAMETERS).mean() for fitted in (alike, recent)
+        raw_scores(fitted.booster, matrix, 10, PARAMETERS).mean() for fitted in (alike, recent)
     ]
     out_of_fold = [fitted.cross_fit.raw_score.mean() for fitted in (alike, recent)]
     for before, after in (refitted, out_of_fold):

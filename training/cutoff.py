@@ -75,12 +75,13 @@ def _capacity(curve: Curve, replay: Replay, policy: CutoffConfig) -> Choice:
     # From the top down: the first cutoff that would overflow ends the search, since a lower one
     # may only look quiet because its leads had crossed before the replay began.
     top_down = np.flatnonzero(np.logical_and.accumulate(fits[::-1])[::-1])
-    parameter = {"mqls_per_week": float(capacity)}
+    name = "MQLs a week" if replay.is_dated else "MQLs"
+    parameter = {"mqls_per_week" if replay.is_dated else "mqls": float(capacity)}
     if len(top_down) == 0:
-        return parameter, None, f"Every cutoff would bring more than {capacity:.1f} MQLs a week."
+        return parameter, None, f"Every cutoff would bring more than {capacity:.1f} {name}."
     value = float(curve.cutoff[top_down[0]])
     source = "asked for" if asked is not None else "a tenth of the leads that arrive"
-    return parameter, value, f"The lowest cutoff with at most {capacity:.1f} MQLs a week, {source}."
+    return parameter, value, f"The lowest cutoff with at most {capacity:.1f} {name}, {source}."
 
 
 def _precision(curve: Curve, replay: Replay, policy: CutoffConfig) -> Choice:
