@@ -6,9 +6,9 @@ One recipe for all four sets, every choice by folds within train; the test part 
 
 `FOLDER` holds `splits/NAME/{train,test}.csv.gz` and `peers.json`. Figures: per set the log loss
 over the best peer's (`NAME_ratio`) with the 90% interval from resampling our test rows
-while the peer's figure stands still, and the paired difference in log loss, on the same resamples, to LightGBM with
-its defaults fitted in this run; `worst_ratio`, `mean_ratio`, and `worst_time_share`, our seconds
-over the best peer's where that took over 60.
+while the peer's figure stands still, and the paired difference in log loss, on the same
+resamples, to LightGBM with its defaults fitted in this run; `worst_ratio`, `mean_ratio`, and
+`worst_time_share`, our seconds over the best peer's where that took over 60.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class TrainingConfig(Section):
     "Share of the matured time span (without dates: of the accounts) kept for the test."
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     trials: Annotated[int, Field(ge=0)] = 8
-    "Optuna trials; the first is the defaults, 0 means the defaults only."
+    "Optuna trials; the first is the defaults. 0 searches nothing, recency weights neither."
     min_wins: PositiveInt = 50
     "Fewer won leads than this in the fit rows: refused."
     bootstraps: PositiveInt = 200

@@ -212,7 +212,7 @@ def test_probabilities_meet_the_rate_of_the_rows_before_thinning():
 def test_after_a_shift_the_model_believes_the_newest_rows():
     """The win rate fell from 30% to 8% at two thirds of the history."""
     examples = dated_examples(1_200, lambda day: np.where(day < 800, 0.30, 0.08), rows=8_000)
-    choices = choose(examples, everything(examples), config_of())
+    choices = choose(examples, everything(examples), config_of(trials=1))
     assert choices.half_life_days is not None
     fitted = fit_model(examples, everything(examples), choices, config_of())
     newest = examples.as_of > examples.as_of.max() - 200 * DAY
@@ -237,13 +237,13 @@ def test_the_chosen_recency_reaches_the_boosters():
 
 def test_a_steady_history_weighs_all_rows_alike():
     examples = dated_examples(900)
-    assert choose(examples, everything(examples), config_of()).half_life_days is None
+    assert choose(examples, everything(examples), config_of(trials=1)).half_life_days is None
 
 
 def test_without_dates_nothing_is_weighed_by_age():
     examples = dated_examples(900)
     undated = Examples(**{**vars(examples), "is_dated": False})
-    choices = choose(undated, everything(undated), config_of())
+    choices = choose(undated, everything(undated), config_of(trials=1))
     fitted = fit_model(undated, everything(undated), choices, config_of())
     assert choices.half_life_days is None
     assert fitted.calibration_half_life_days is None

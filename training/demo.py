@@ -29,23 +29,23 @@ model_name = "closedwon-demo" # not in the way of your own
 
 # so that the demo is quick: fewer lost rows to learn from, and no search
 [snapshots]
-max_rows = 60000
+max_rows = 40000
 
 [training]
-trials = 1
+trials = 0
 
 [cutoff]
 policy = "capacity"
 mqls_per_week = MQLS
 """
-LEADS_PER_MQL = 20_000 / 30
-"Two years bring 20,000 leads, and sales can work 30 MQLs a week."
+LEADS_PER_MQL = 20_000 / 60
+"Two years bring 20,000 leads, and sales can work 60 MQLs a week."
 
 
 def demo_config(leads: int) -> str:
     """Return the settings of a demo with so many leads.
 
     >>> demo_config(leads=2_000).splitlines()[-1]
-    'mqls_per_week = 3'
+    'mqls_per_week = 6'
     """
     return _TEMPLATE.replace("MQLS", str(max(1, round(leads / LEADS_PER_MQL))))

@@ -11,6 +11,7 @@ import pandas as pd
 from models.calibration import Calibration
 from models.encoding import Encoder, fit_encoder
 from training.boost import (
+    DEFAULTS,
     CrossFit,
     Rows,
     booster_parameters,
@@ -110,6 +111,8 @@ def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> tuple[li
 def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
     """Return parameters and the recency of the fit, chosen on folds within `rows` (a mask)."""
     training = config.training
+    if training.trials == 0:
+        return Choices(dict(DEFAULTS), None)
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
     table = _rows(examples, rows, encoder)
     folds, in_time = make_folds(examples, rows, config)

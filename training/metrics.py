@@ -43,7 +43,7 @@ def calibration_error(
 ) -> float:
     """Return the mean absolute gap of win rate and mean probability over equal-mass bins.
 
-    >>> calibration_error(np.array([0.0, 1.0]), np.array([0.2, 0.8]), bins=2)
+    >>> round(calibration_error(np.array([0.0, 1.0]), np.array([0.2, 0.8]), bins=2), 9)
     0.2
     """
     weights = np.ones(len(won)) if weight is None else weight
