@@ -66,6 +66,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quality", type=Path, default=Path("../shared/quality"))
     arguments = parser.parse_args()
+    if not (arguments.quality / "peers.json").is_file():
+        parser.error(f"there is no peers.json in {arguments.quality}; name its folder: --quality")
     peers = json.loads((arguments.quality / "peers.json").read_text())
     figures: dict[str, float] = {}
     time_shares = []
