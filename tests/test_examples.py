@@ -140,10 +140,19 @@ def test_thinning_keeps_every_win_and_its_weights_restore_the_base_rate():
     assert not kept.index.equals(other.index)
 
 
-@pytest.mark.parametrize("max_rows", [20_000, 100])  # enough room; not even room for the wins
-def test_nothing_is_thinned_where_there_is_room_or_nothing_to_thin(max_rows):
-    kept, weight = thin_negatives(labelled_rows(), max_rows=max_rows, seed=0)
+def test_nothing_is_thinned_where_there_is_room():
+    kept, weight = thin_negatives(labelled_rows(), max_rows=20_000, seed=0)
     assert (len(kept), weight) == (20_000, 1.0)
+
+
+def test_as_many_lost_rows_as_wins_stay_where_there_is_not_even_room_for_the_wins():
+    labelled = labelled_rows()
+    kept, weight = thin_negatives(labelled, max_rows=100, seed=0)
+    wins = labelled["won_in_horizon"].sum()
+    lost = (kept["won_in_horizon"] == 0).sum()
+    assert kept["won_in_horizon"].sum() == wins
+    assert lost == pytest.approx(wins, rel=0.2)
+    assert weight * lost == pytest.approx(len(labelled) - wins)
 
 
 def test_thinned_examples_weigh_what_they_stand_for():

@@ -102,10 +102,14 @@ def examples_from_tables(tables: Tables, config: Config) -> Examples:
 
 
 def thin_negatives(labelled: pd.DataFrame, max_rows: int, seed: int) -> tuple[pd.DataFrame, float]:
-    """Return at most about `max_rows` rows, every won one kept, and the weight of the others."""
+    """Return at most about `max_rows` rows, every won one kept, and the weight of the others.
+
+    At least as many lost rows as won ones stay, even if that makes more rows.
+    """
     lost = labelled["won_in_horizon"].to_numpy() == 0
-    room = max_rows - int((~lost).sum())
-    if len(labelled) <= max_rows or room <= 0:
+    wins = int((~lost).sum())
+    room = max(max_rows - wins, wins, 1)
+    if len(labelled) <= max_rows or lost.sum() <= room:
         return labelled, 1.0
     share = room / lost.sum()
     drawn = np.random.default_rng(seed).random(len(labelled)) < share

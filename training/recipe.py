@@ -197,6 +197,7 @@ def training_facts(
             "until": day(None if split.test_until is None else split.test_until.to_datetime64()),
         },
         "gap_days": config.gap_days,
+        "is_flat": config.flat is not None,
         "is_optimistic": is_optimistic(examples, config),
         "metrics": _plain(evaluation.metrics),
         "skill": asdict(evaluation.skill),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from training.recipe import Training
 from training.report import told
 
@@ -52,11 +54,16 @@ def _cutoff_lines(trained: Training) -> list[str]:
         f"On the test {'weeks' if 'mqls_per_week' in replayed else 'leads'} that would have been:",
         f"  {title:<18} {volume} (and {backlog:,} in the backlog at the start)",
         f"  precision          {replayed['precision']} of them closed",
-        f"  capture            {replayed['capture']} of the wins, before their deal was opened",
+        f"  capture            {replayed['capture']} of the wins{_in_time(trained.facts)}",
     ]
     if replayed["lead_time_days"] != "-":
         lines.append(f"  lead time          {replayed['lead_time_days']} days from MQL to win")
     return lines
+
+
+def _in_time(facts: dict[str, Any]) -> str:
+    # a flat export knows wins, but not when their deals were opened
+    return "" if facts["is_flat"] else ", before their deal was opened"
 
 
 def _span(test: dict[str, str | None]) -> str:
