@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,13 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from features.errors import InputError
-from features.outputs import written_aside
+from features.outputs import formula_safe, written_aside
 
 MOST_REJECTS_KEPT = 10_000
 "Rows of one rule in a rejects file; the count is of all of them."
-
-# A cell that starts so runs as a formula in a spreadsheet; a plain negative number does not.
-FORMULA = re.compile(r"^(?:[=+@\t\r]|-(?!\d+(?:\.\d+)?$))")
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def write_rejects(report: LoadReport, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as aside:
             aside.touch(mode=0o600)
-            report.rejects[table.name].map(_spreadsheet_safe).to_csv(aside, index=False)
+            formula_safe(report.rejects[table.name]).to_csv(aside, index=False)
     return written
 
 
@@ -128,7 +124,3 @@ def naming_rejects(files: Sequence[Path]) -> Iterator[None]:
             raise
         listed = ", ".join(str(path) for path in files)
         raise InputError(f"{error} Rows set aside are in {listed}.") from None
-
-
-def _spreadsheet_safe(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell

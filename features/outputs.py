@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.errors import InputError
+
+if TYPE_CHECKING:  # the command line reads this module before it needs pandas
+    import pandas as pd
 
 
 def check_output(path: Path, suffixes: Collection[str], inputs: Collection[Path] = ()) -> None:
@@ -47,3 +52,26 @@ def written_aside(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+# What spreadsheets run: a cell that starts like one of these. A negative number is none.
+_FORMULA = re.compile(r"^(?:[=+@\t\r]|-(?!\d+(?:\.\d+)?$))")
+
+
+def formula_safe(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `rows` with a `'` before text that a spreadsheet would run as a formula.
+
+    >>> import pandas as pd
+    >>> formula_safe(pd.DataFrame({"campaign": ["=1+1", "Spring", "-5"]}))["campaign"].tolist()
+    ["'=1+1", 'Spring', '-5']
+    """
+    safe = rows.copy()
+    for column in rows.columns:
+        values = rows[column]
+        if values.dtype.kind == "O":  # str and object alike
+            safe[column] = values.map(_formula_safe).astype(values.dtype)
+    return safe
+
+
+def _formula_safe(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell

@@ -17,14 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import InputError
-from features.outputs import check_output
+from features.outputs import check_output, formula_safe
 from models.reasons import CHUNK_ROWS, reasons, why_text
 from models.scorer import Scorer
 
 WHY_LIMIT = 255
 "Characters: the length of a short text field in the common CRMs."
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -191,12 +189,9 @@ def csv_safe(rows: pd.DataFrame) -> pd.DataFrame:
     >>> csv_safe(pd.DataFrame({"campaign": ["=1+1", "Spring"]}))["campaign"].tolist()
     ["'=1+1", 'Spring']
     """
-    safe = rows.copy()
+    safe = formula_safe(rows)
     for column in rows.columns:
         values = rows[column]
-        if pd.api.types.is_string_dtype(values):
-            risky = values.str.startswith(_FORMULA_STARTS, na=False)
-            safe[column] = values.mask(risky, "'" + values)
-        elif pd.api.types.is_datetime64_dtype(values):
+        if pd.api.types.is_datetime64_dtype(values):
             safe[column] = values.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ").str.replace(".000000Z", "Z")
     return safe

@@ -108,10 +108,12 @@ def test_no_text_cell_of_a_csv_runs_as_a_formula(start: str, tmp_path: Path) -> 
 
 
 def test_numbers_below_zero_stay_numbers() -> None:
-    rows = pd.DataFrame({"raw_score": [-1.5], "lead_id": pd.array(["-1.5"], dtype="str")})
+    rows = pd.DataFrame(
+        {"raw_score": [-1.5] * 2, "lead_id": pd.array(["-1.5", "-1+2"], dtype="str")}
+    )
     safe = csv_safe(rows)
-    assert safe["raw_score"].tolist() == [-1.5]
-    assert safe["lead_id"].tolist() == ["'-1.5"]
+    assert safe["raw_score"].tolist() == [-1.5] * 2
+    assert safe["lead_id"].tolist() == ["-1.5", "'-1+2"]  # a number runs nothing, a sum does
 
 
 def test_quotes_commas_line_breaks_and_umlauts_survive_a_csv(tmp_path: Path) -> None:

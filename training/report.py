@@ -101,6 +101,7 @@ def _content(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport) -> dict
             for metric in ("log_loss", "auc", "average_precision")
         },
         "loaded": loaded.lines(),
+        "undated": scorer.catalogue.undated,
         "pictures": {
             # our own markup, rendered from numbers and feature names that Vega escapes
             name: markupsafe.Markup(charts.svg(chart)) if chart is not None else None
