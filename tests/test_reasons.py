@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -233,3 +234,20 @@ def test_a_value_with_braces_or_line_breaks_stays_one_plain_line() -> None:
 def test_a_missing_value_without_wording_is_named() -> None:
     feature = Feature("annual_revenue", "fit", "x", "attribute")
     assert tell_values(feature, pd.Series([np.nan]))[0] == "Annual revenue is unknown"
+
+
+def test_contributions_are_the_tree_explainers_own() -> None:
+    """Shap's explainer asks LightGBM itself, so this holds the version in use to its word."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # shap's imports and LightGBM's binary output warn
+        import shap
+
+        scorer, snapshots = small_scorer(), small_snapshots(200, seed=5)
+        explainer = shap.TreeExplainer(scorer.booster)
+        matrix = scorer.encoder.transform(snapshots)
+        expected = explainer.shap_values(matrix)
+    explained = reasons(scorer, snapshots)
+    told = explained[explained["family"] != "calibration"]
+    found = told.groupby("lead_id")["log_odds"].sum().loc[snapshots["lead_id"]]
+    np.testing.assert_allclose(found, expected.sum(axis=1), atol=1e-6)
+    assert explainer.expected_value == pytest.approx(scorer.base_raw_score, abs=1e-6)
