@@ -63,7 +63,7 @@ def write_bundle(
     """
     files = {
         "booster.txt": scorer.booster.model_to_string().encode(),
-        "catalog.json": canonical_json(_plain(Catalogue, scorer.catalogue)),
+        "catalog.json": canonical_json(scorer.catalogue.to_dict()),
         "golden.json": canonical_json(golden_record(scorer, golden_snapshots)),
         "scorer.json": canonical_json(_scorer_record(scorer)),
     }
@@ -156,7 +156,10 @@ def open_bundle(folder: Path) -> Scorer:
     """
     read_manifest(folder)
     record = _valid(_ScorerRecord, folder, "scorer.json")
-    catalogue = _valid(Catalogue, folder, "catalog.json")
+    try:
+        catalogue = Catalogue.from_dict(_parse(folder, "catalog.json"))
+    except ValueError as error:
+        raise _damaged(folder, "catalog.json", str(error)) from None
     booster = booster_from_text((folder / "booster.txt").read_text(encoding="utf-8"))
     try:
         return Scorer(

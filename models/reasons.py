@@ -57,17 +57,10 @@ def reasons(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int = 1) -> pd
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
-def why(lead_reasons: pd.DataFrame, limit: int = 255) -> str:
-    """Return the reasons of one snapshot as a short text for a CRM field.
-
-    Strongest first, whole reasons only, as many as fit into `limit` characters.
-    """
-    told = lead_reasons[lead_reasons["family"] != CALIBRATION]
-    return why_text(told["text"].tolist(), told["points"].tolist(), limit)
-
-
 def why_text(texts: Sequence[str], points: Sequence[float], limit: int = 255) -> str:
     """Return reasons, given strongest first, as one text of at most `limit` characters.
+
+    Whole reasons only, as many as fit: ready for a CRM field.
 
     >>> why_text(["Asked for a demo", "No visit in the last 30 days"], [0.12, -0.031])
     'Why: Asked for a demo (+12 points); No visit in the last 30 days (-3.1 points)'

@@ -12,6 +12,7 @@ from features.catalogue import Catalogue, Feature
 from models.calibration import Calibration
 from models.cutoff import Cutoff, Estimate
 from models.encoding import Encoder, fit_encoder
+from models.reasons import CALIBRATION, why_text
 from models.scorer import Scorer, booster_from_text, expected_raw_score
 
 BENT = Calibration((-4.0, -1.0), (-5.0, -1.5), slope_below=0.7, slope_above=1.2)
@@ -37,11 +38,11 @@ CATALOGUE = Catalogue(
         _pricing(7),
         _pricing(30),
         _pricing(90),
-        Feature("visit_recency", "engagement", "visit", "recency",
+        Feature("visit_recency", "engagement", "visit", "days_since_last",
                 wording="Last visit {value} days ago", missing_wording="No visit so far"),
         Feature("employees", "fit", "employees", "attribute",
                 wording="Employees: {value}", missing_wording="Employees are not known"),
-        Feature("colleagues_active", "account", "colleagues", "distinct",
+        Feature("colleagues_active", "account", "colleagues", "active_colleagues",
                 wording="{value} colleagues active", zero_wording="No colleague active"),
     )
 )  # fmt: skip
@@ -121,3 +122,9 @@ def small_scorer(calibration: Calibration = BENT, cutoff: float | None = 0.25) -
         base_raw_score=expected_raw_score(booster),
         facts={"wins": 200},
     )
+
+
+def why(lead_reasons: pd.DataFrame) -> str:
+    """The text for a CRM field, from the complete reasons of one lead."""
+    told = lead_reasons[lead_reasons["family"] != CALIBRATION]
+    return why_text(told["text"].tolist(), told["points"].tolist())

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_model import small_scorer, small_snapshots
+from small_model import small_scorer, small_snapshots, why
 
 from features.errors import InputError
-from models.reasons import CHUNK_ROWS, reasons, why
+from models.reasons import CHUNK_ROWS, reasons
 from serving.batch import csv_safe, score_leads
 
 STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import BENT, small_scorer, small_snapshots
+from small_model import BENT, small_scorer, small_snapshots, why
 
 from features.catalogue import Feature
 from models.calibration import Calibration, sigmoid
-from models.reasons import CALIBRATION, CHUNK_ROWS, point_factor, reasons, why, why_text
+from models.reasons import CALIBRATION, CHUNK_ROWS, point_factor, reasons, why_text
 from models.scorer import Scorer, booster_from_text, expected_raw_score
 from models.wording import tell, tell_values
 
