@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from numba import njit
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 from features import timeline
 from features.feature import ALL_EVENTS, BY_ACCOUNT, BY_LEAD, OTHER_EVENTS, Feature
-from features.histories import DAY, Bools, Int64s, group_starts, ranges
+from features.histories import DAY, Bools, Int32s, Int64s, group_starts, ranges
 from features.identity import People, event_rows
-from features.ordering import ordered_events
+from features.ordering import Unordered, order_events
 from features.state import ANY_STREAM
 from features.tables import Tables
 
@@ -90,43 +90,51 @@ def fill_timelines(
     rows, events = event_rows(tables, people)
     stream_codes = _stream_codes(events["event_type"], streams)
     values = _millionths(events["value"])
+    named = [_ranks(events[column]) for column in ("content", "campaign", "channel")]
     if len(own.steps):
         event, owners, visible = rows.with_merged(people)
         kept = _asked_for(leads, len(people.lead_ids))[owners]
         event, owners, visible = event[kept], owners[kept], visible[kept]
-        ordered = ordered_events(
+        unordered = Unordered(
             owners,
-            len(people.lead_ids),
             visible,
             rows.occurred[event],
             stream_codes[event],
             values[event],
-            np.zeros(len(event), np.int64),
+            np.zeros(len(event), np.int32),
+            *(codes[event] for codes in named),
         )
+        ordered = order_events(unordered, len(people.lead_ids))
         asked = _asked(leads, len(people.lead_ids), as_of, np.zeros(len(leads), np.int64))
         timeline.fill(ordered, _no_merging(len(people.lead_ids)), asked, own, matrix)
     if len(group.steps) and len(people.account_ids):
         is_wanted = np.append(_asked_for(accounts, len(people.account_ids)), False)
         event = np.flatnonzero(is_wanted[rows.accounts])
         members = _Members(people, rows.accounts[event], rows.leads[event], accounts, leads)
-        ordered = ordered_events(
+        unordered = Unordered(
             rows.accounts[event],
-            len(people.account_ids),
             rows.account_visible[event],
             rows.occurred[event],
             stream_codes[event],
             values[event],
-            members.of(rows.accounts[event], rows.leads[event]),
+            members.of(rows.accounts[event], rows.leads[event]).astype(np.int32),
+            *(codes[event] for codes in named),
         )
+        ordered = order_events(unordered, len(people.account_ids))
         asked = _asked(accounts, len(people.account_ids), as_of, members.of(accounts, leads))
         timeline.fill(ordered, members.merging(), asked, group, matrix)
 
 
-def _stream_codes(event_types: pd.Series, streams: dict[str, int]) -> Int64s:
+def _stream_codes(event_types: pd.Series, streams: dict[str, int]) -> Int32s:
     codes, types = pd.factorize(event_types)
     other = streams.get(OTHER_EVENTS, ANY_STREAM)
     of_type = [streams.get(f"{ALL_EVENTS}.{name}", other) for name in types]
-    return np.array([*of_type, other], np.int64)[codes]
+    return np.array([*of_type, other], np.int32)[codes]
+
+
+def _ranks(names: pd.Series) -> Int32s:
+    """Return the rank of each name among the distinct ones, -1 for none."""
+    return pd.factorize(names, sort=True)[0].astype(np.int32)
 
 
 def _millionths(values: pd.Series) -> Int64s:

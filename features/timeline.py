@@ -159,7 +159,7 @@ def _leave(state, events, plan, as_of, first_day, entered, high, leaving):  # ty
             if event < entered:  # else it never enters this window
                 member = owner_of(events.members[event], state.joined)
                 day = occurred[event] // DAY - first_day
-                stream, value = events.streams[event], events.values[event]
+                stream, value = events.kinds[event], events.values[event]
                 change_window(state, window, -1, stream, value, day, member)
         leaving[window] = position
 
@@ -169,7 +169,7 @@ def _enter(state, events, plan, as_of, first_day, entered, high):  # type: ignor
     """Let the events visible by now enter; return the position of the first that is not."""
     windows, half_lives = plan.windows, plan.half_lives
     while entered < high and events.visible[entered] < as_of:
-        occurred, stream = events.occurred[entered], events.streams[entered]
+        occurred, stream = events.occurred[entered], events.kinds[entered]
         member = owner_of(events.members[entered], state.joined)
         day = occurred // DAY - first_day
         for window in range(len(windows)):
