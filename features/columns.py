@@ -2,150 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.catalogue import Catalogue
-from features.feature import BY_ACCOUNT, BY_LEAD
-from features.histories import ALWAYS, DAY, NEVER, History, Int64s, codes_in, micros
-from features.identity import People
-from features.opportunities import (
-    OpportunityFacts,
-    OwnedOpportunities,
-    link,
-    opportunity_accounts,
-)
-from features.streams import Matrix
-from features.tables import Tables
+from features.deal_facts import OpportunityFacts, OwnedOpportunities
+from features.deals import Links, asks_events, link, opportunity_accounts
+from features.feature import Feature
+from features.histories import ALWAYS, DAY, NEVER, History, Int64s
+from features.identity import AccountFrom, People, people_of
+from features.records import Records
 
 Floats = npt.NDArray[np.float64]
-Texts = pd.api.extensions.ExtensionArray
+Texts = pd.api.extensions.ExtensionArray | list[str | None]
 
 
-def fill_columns(
-    tables: Tables,
-    people: People,
-    catalogue: Catalogue,
-    leads: Int64s,
-    accounts: Int64s,
-    as_of: Int64s,
-    matrix: Matrix,
-) -> dict[str, Texts]:
-    """Fill the number columns of `matrix` that need no timeline; return the category columns."""
-    features = [f for f in catalogue.features if f.aggregation not in BY_LEAD + BY_ACCOUNT]
-    numbers = [feature.name for feature in catalogue.features if feature.dtype == "number"]
-    position = {name: column for column, name in enumerate(numbers)}
-    attributes = [feature for feature in features if feature.aggregation == "attribute"]
-    categories: dict[str, Texts] = {}
-    rows = {
-        "leads": _newest_rows(tables, "leads", people.lead_ids, leads, as_of),
-        "accounts": _newest_rows(tables, "accounts", people.account_ids, accounts, as_of),
-    }
-    for feature in attributes:
-        owner, _, column = feature.stream.partition(".")
-        if feature.dtype == "number":
-            matrix[:, position[feature.name]] = _numbers(
-                getattr(tables, owner), column, rows[owner]
-            )
-        else:
-            categories[feature.name] = _categories(getattr(tables, owner), column, rows[owner])
-    asked = _Asked(tables, people, catalogue, leads, accounts, as_of)
-    for feature in features:
-        if feature.aggregation != "attribute":
-            matrix[:, position[feature.name]] = asked.column(feature.aggregation)
-    return categories
+def links_of(records: Records, people: People, attribution_days: int) -> Links:
+    """Return which leads the opportunities label, and between which instants one would say so."""
+    events = records.events
+    leads = occurred = accounts = visible = np.empty(0, np.int64)
+    if asks_events(records.opportunities, records.contacts):
+        leads, occurred = events.leads, events.occurred
+        rows = people.event_rows(leads, occurred)
+        accounts = people.accounts.values[rows]  # noqa: PD011  # not pandas
+        visible = np.maximum(events.visible, people.accounts.known_at[rows])
+    return link(
+        records.opportunities,
+        records.contacts,
+        leads,
+        occurred,
+        accounts,
+        visible,
+        people,
+        attribution_days,
+    )
 
 
-def _newest_rows(tables: Tables, owner: str, ids: pd.Index, codes: Int64s, as_of: Int64s) -> Int64s:
-    """Return the row of `owner` known of each code just before `as_of`, -1 for none."""
-    rows = getattr(tables, owner)
-    key = "lead_id" if owner == "leads" else "account_id"
-    recorded = micros(rows["recorded_at"])
-    if owner in tables.current_state:
-        recorded = np.full(len(rows), ALWAYS)
-    history = History.of(codes_in(rows[key], ids), len(ids), recorded, np.arange(len(rows)))
-    return history.newest(codes, as_of, missing=-1)
+@dataclass(frozen=True)
+class Columns:
+    """The dated facts of leads and accounts, ready to be asked at any instants."""
 
+    records: Records
+    people: People
+    by_lead: OwnedOpportunities
+    by_account: OwnedOpportunities
 
-def _numbers(table: pd.DataFrame, column: str, rows: Int64s) -> npt.NDArray[np.float32]:
-    """Return the values of `column` in `rows` (-1: none), missing where they are no numbers."""
-    if column not in table:
-        return np.full(len(rows), np.nan, np.float32)
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float32, na_value=np.nan)
-    return np.asarray(np.append(values, np.float32(np.nan))[rows])
-
-
-def _categories(table: pd.DataFrame, column: str, rows: Int64s) -> Texts:
-    """Return the texts of `column` in `rows` (-1: none)."""
-    if column not in table:
-        return pd.array([None] * len(rows), dtype="str")
-    texts: Texts = table[column].astype("str").array
-    return texts.take(rows, allow_fill=True)
-
-
-class _Asked:
-    """The snapshots asked for, with the histories made when a column first needs them."""
-
-    def __init__(
-        self,
-        tables: Tables,
-        people: People,
-        catalogue: Catalogue,
-        leads: Int64s,
-        accounts: Int64s,
-        as_of: Int64s,
-    ) -> None:
-        self._tables = tables
-        self._people = people
-        self._catalogue = catalogue
-        self._leads = leads
-        self._accounts = accounts
-        self._as_of = as_of
-
-    def column(self, aggregation: str) -> Floats:
-        """Return one column; missing where what it needs is unknown."""
-        if aggregation == "lead_age_days":
-            return (self._as_of - self._people.created[self._leads]) / DAY
-        if aggregation == "account_leads":
-            return self._where_account(self._known_leads())
-        if aggregation in ("days_since_stage_change", "times_recycled"):
-            return self._stage_changes(aggregation)
-        if not len(self._tables.opportunities) and "opportunities" not in self._tables.present:
-            return np.full(len(self._leads), np.nan)
-        if aggregation.startswith("account_"):
-            found = self._opportunities(True, aggregation.removeprefix("account_"))
-            return self._where_account(found)
-        return self._opportunities(False, aggregation)
-
-    def _where_account(self, values: Floats) -> Floats:
-        return np.where(self._accounts >= 0, values, np.nan)
-
-    def _days_since(self, instants: Int64s) -> Floats:
-        return np.where(instants == ALWAYS, np.nan, (self._as_of - instants) / DAY)
-
-    def _stage_changes(self, aggregation: str) -> Floats:
-        changes = self._tables.stage_changes
-        if not len(changes) and "stage_changes" not in self._tables.present:
-            return np.full(len(self._leads), np.nan)
-        if aggregation == "times_recycled":
-            changes = changes[changes["stage"] == "recycled"]
-        changed = micros(changes["changed_at"])
-        history = History.of_newest(
-            codes_in(changes["lead_id"], self._people.lead_ids),
-            len(self._people.lead_ids),
-            np.maximum(changed, micros(changes["recorded_at"])),
-            changed,
+    @classmethod
+    def of(cls, records: Records, account_from: AccountFrom, attribution_days: int) -> Columns:
+        """Return the facts in `records`."""
+        people = people_of(records.lead_ids, records.account_ids, records.leads)
+        links = links_of(records, people, attribution_days)
+        owned = opportunity_accounts(records.opportunities, links, people, account_from)
+        return cls(
+            records,
+            people,
+            OwnedOpportunities.of_leads(records.opportunities, links, len(people.lead_ids)),
+            OwnedOpportunities.of_accounts(records.opportunities, owned, len(people.account_ids)),
         )
-        if aggregation == "times_recycled":
-            return history.count(self._leads, self._as_of).astype(np.float64)
-        return self._days_since(history.newest(self._leads, self._as_of))
 
-    def _known_leads(self) -> Floats:
-        """Return how many leads belong to the account: joined it, and neither left nor merged."""
-        people = self._people
+    @cached_property
+    def _owner_rows(self) -> dict[str, History]:
+        """Rows of leads and accounts, by owner."""
+        records = self.records
+        return {
+            "leads": History.of(
+                records.leads.leads,
+                len(records.lead_ids),
+                records.leads.known,
+                np.arange(len(records.leads.leads)),
+            ),
+            "accounts": History.of(
+                records.accounts.accounts,
+                len(records.account_ids),
+                records.accounts.known,
+                np.arange(len(records.accounts.accounts)),
+            ),
+        }
+
+    @cached_property
+    def _changed(self) -> History:
+        changes = self.records.changes
+        return History.of_newest(
+            changes.leads, len(self.records.lead_ids), changes.known, changes.changed
+        )
+
+    @cached_property
+    def _recycled(self) -> History:
+        changes = self.records.changes
+        is_recycled = np.array([name == "recycled" for name in self.records.change_stages], bool)
+        rows = is_recycled[changes.stages]
+        return History.of(
+            changes.leads[rows],
+            len(self.records.lead_ids),
+            changes.known[rows],
+            changes.changed[rows],
+        )
+
+    @cached_property
+    def _belonging(self) -> tuple[History, History]:
+        """When leads joined each account; and when they left it, or were merged away."""
+        people = self.people
         history = people.accounts
         n_leads = len(people.lead_ids)
         owner = np.repeat(np.arange(n_leads), np.diff(history.starts))
@@ -158,32 +118,98 @@ class _Asked:
         stays = joined < left
         owners, joined, left = history.values[stays], joined[stays], left[stays]  # noqa: PD011  # not pandas
         n_accounts = len(people.account_ids)
-        joins = History.of(owners, n_accounts, joined, joined)
-        leaves = History.of(owners, n_accounts, left, left)
-        stay = joins.count(self._accounts, self._as_of) - leaves.count(self._accounts, self._as_of)
-        return stay.astype(np.float64)
+        return (
+            History.of(owners, n_accounts, joined, joined),
+            History.of(owners, n_accounts, left, left),
+        )
 
-    def _opportunities(self, of_account: bool, aggregation: str) -> Floats:
-        facts = self._facts[of_account]
-        if aggregation == "days_since_opportunity":
-            return self._days_since(facts.created)
-        if aggregation == "open_opportunities":
-            return facts.open.astype(np.float64)
-        if aggregation == "lost_opportunities":
-            return facts.lost.astype(np.float64)
-        if aggregation == "days_since_lost":
-            return self._days_since(facts.lost_at)
-        raise ValueError(f"unknown aggregation: {aggregation}")
+    def at(self, leads: Int64s, accounts: Int64s, as_of: Int64s) -> Asked:
+        """Return what was known of each lead (code) and its account (-1: none) at its instant."""
+        return Asked(self, leads, accounts, as_of)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Snapshots asked for: arrays of one length."""
+
+    columns: Columns
+    leads: Int64s
+    accounts: Int64s
+    as_of: Int64s
+
+    def number(self, feature: Feature) -> npt.NDArray[np.floating]:
+        """Return a number column; missing where what it needs is unknown."""
+        kind, records = feature.aggregation, self.columns.records
+        if kind == "attribute":
+            found = records.attributes.numbers(feature.stream)
+            return np.append(found, np.float32(np.nan))[self._rows_of(feature)]
+        if kind == "lead_age_days":
+            return (self.as_of - self.columns.people.created[self.leads]) / DAY
+        if kind == "account_leads":
+            joined, left = self.columns._belonging
+            stay = joined.count(self.accounts, self.as_of) - left.count(self.accounts, self.as_of)
+            return self._where_account(stay)
+        table = "stage_changes" if kind in STAGE_CHANGES else "opportunities"
+        rows = records.changes.leads if table == "stage_changes" else records.opportunities.created
+        if not len(rows) and table not in records.present:
+            return np.full(len(self.leads), np.nan)
+        if kind == "times_recycled":
+            return self.columns._recycled.count(self.leads, self.as_of).astype(np.float64)
+        if kind == "days_since_stage_change":
+            return self._days_since(self.columns._changed.newest(self.leads, self.as_of))
+        if kind.startswith("account_"):
+            of_account = self._of_deals(self._account_deals, kind.removeprefix("account_"))
+            return self._where_account(of_account)
+        return self._of_deals(self._lead_deals, kind)
+
+    def category(self, feature: Feature) -> Texts:
+        """Return a category column; missing where the attribute is."""
+        texts = self.columns.records.attributes.texts(feature.stream)
+        return taken(texts, self._rows_of(feature))
+
+    def _rows_of(self, feature: Feature) -> Int64s:
+        return self._rows[feature.stream.partition(".")[0]]
 
     @cached_property
-    def _facts(self) -> tuple[OpportunityFacts, OpportunityFacts]:
-        """What was known of the opportunities of the leads, and of the accounts."""
-        tables, people, catalogue = self._tables, self._people, self._catalogue
-        links = link(tables, people, catalogue.attribution_days)
-        owned = opportunity_accounts(tables, people, links, catalogue.account_from)
-        by_lead = OwnedOpportunities.of(tables, links, "lead", len(people.lead_ids))
-        by_account = OwnedOpportunities.of(tables, owned, "account", len(people.account_ids))
-        return (
-            by_lead.at(self._leads, self._as_of),
-            by_account.at(self._accounts, self._as_of),
-        )
+    def _rows(self) -> dict[str, Int64s]:
+        """The row of leads and accounts known of each snapshot's just before it, -1 for none."""
+        owners = {"leads": self.leads, "accounts": self.accounts}
+        return {
+            table: self.columns._owner_rows[table].newest(codes, self.as_of, missing=-1)
+            for table, codes in owners.items()
+        }
+
+    def _where_account(self, values: npt.NDArray[np.generic]) -> Floats:
+        return np.where(self.accounts >= 0, values.astype(np.float64), np.nan)
+
+    def _days_since(self, instants: Int64s) -> Floats:
+        return np.where(instants == ALWAYS, np.nan, (self.as_of - instants) / DAY)
+
+    @cached_property
+    def _lead_deals(self) -> OpportunityFacts:
+        return self.columns.by_lead.at(self.leads, self.as_of)
+
+    @cached_property
+    def _account_deals(self) -> OpportunityFacts:
+        return self.columns.by_account.at(self.accounts, self.as_of)
+
+    def _of_deals(self, facts: OpportunityFacts, kind: str) -> Floats:
+        if kind in _COUNTS:
+            return np.asarray(getattr(facts, _COUNTS[kind]), np.float64)
+        return self._days_since(getattr(facts, _INSTANTS[kind]))
+
+
+STAGE_CHANGES = ("days_since_stage_change", "times_recycled")
+_COUNTS = {"open_opportunities": "open", "lost_opportunities": "lost", "won_opportunities": "won"}
+_INSTANTS = {
+    "days_since_opportunity": "created",
+    "days_since_lost": "lost_at",
+    "days_since_won": "won_at",
+}
+
+
+def taken(texts: Texts, rows: Int64s | Sequence[int]) -> Texts:
+    """Return the texts in `rows`, missing for -1."""
+    if isinstance(texts, list):
+        return [texts[row] if row >= 0 else None for row in rows]
+    return texts.take(rows, allow_fill=True)

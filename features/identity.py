@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numba import njit
 
-from features.errors import InputError
-from features.histories import ALWAYS, History, Int64s, codes_in, group_starts, micros, ranges
+from features.free_mail import FREE_MAIL as FREE_MAIL
+from features.histories import ALWAYS, NEVER, History, Int64s, group_starts, ranges
+from features.records import AccountFrom as AccountFrom
+from features.records import EventRows, LeadRows, lead_rows
 from features.tables import Tables
-
-AccountFrom = Literal["account_id", "email_domain"]
-
-# Mail hosts anyone can join: two leads on one of them are not colleagues.
-FREE_MAIL = frozenset(
-    [
-        "gmail.com",
-        "googlemail.com",
-        "yahoo.com",
-        "ymail.com",
-        "hotmail.com",
-        "outlook.com",
-        "live.com",
-        "msn.com",
-        "aol.com",
-        "icloud.com",
-        "me.com",
-        "mac.com",
-        "gmx.com",
-        "gmx.de",
-        "gmx.net",
-        "web.de",
-        "mail.com",
-        "mail.ru",
-        "yandex.com",
-        "yandex.ru",
-        "proton.me",
-        "protonmail.com",
-        "qq.com",
-        "163.com",
-        "126.com",
-        "zoho.com",
-        "fastmail.com",
-        "hey.com",
-        "t-online.de",
-        "orange.fr",
-        "free.fr",
-        "laposte.net",
-        "libero.it",
-        "comcast.net",
-        "verizon.net",
-        "att.net",
-        "naver.com",
-        "rediffmail.com",
-        "hotmail.co.uk",
-        "hotmail.fr",
-        "yahoo.co.uk",
-        "yahoo.co.in",
-        "yahoo.fr",
-        "yahoo.de",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -78,8 +30,8 @@ class Merges:
 class People:
     """Leads and accounts as integer codes, in the order of their sorted ids."""
 
-    lead_ids: pd.Index
-    account_ids: pd.Index
+    lead_ids: Sequence[str] | pd.Index
+    account_ids: Sequence[str] | pd.Index
     created: Int64s
     "Instant of creation, by lead."
     recorded: Int64s
@@ -89,17 +41,19 @@ class People:
     merges: Merges
     "As recorded: lead to survivor, once per lead."
 
-    def event_accounts(self, leads: Int64s, occurred: Int64s) -> tuple[Int64s, Int64s]:
-        """Return the account an event belongs to and from when that is known.
+    @cached_property
+    def members(self) -> Members:
+        """The leads of each account."""
+        return _members(self)
+
+    def event_rows(self, leads: Int64s, occurred: Int64s) -> Int64s:
+        """Return the row of `accounts` that says which account an event belongs to.
 
         It is the lead's account when the event occurred. What happened before anything was
         recorded of the lead belongs to the first account recorded, once it is.
         """
-        if not len(leads):
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        rows = self.accounts.rows(leads, occurred + 1)  # recorded at the very instant counts
-        rows = np.where(rows < 0, self.accounts.starts[leads], rows)
-        return self.accounts.values[rows], self.accounts.known_at[rows]  # noqa: PD011  # not pandas
+        history = self.accounts
+        return np.asarray(_rows_at(history.starts, history.known_at, leads, occurred))
 
     def ancestors(self) -> Merges:
         """Return each merged-away lead with every lead its history reaches, and from when.
@@ -124,51 +78,47 @@ class People:
 
 
 def know_people(tables: Tables, account_from: AccountFrom = "account_id") -> People:
-    """Return the leads of `tables` with their accounts and merges.
+    """Return the leads of `tables` with their accounts and merges."""
+    return people_of(*lead_rows(tables, account_from))
 
-    Accounts of a current-state export carry no date: they are taken as always known.
-    """
-    leads = tables.leads
-    codes, ids = pd.factorize(leads["lead_id"], sort=True)
-    lead_ids = pd.Index(ids)
-    codes = codes.astype(np.int64)
+
+def people_of(
+    lead_ids: Sequence[str] | pd.Index, account_ids: Sequence[str] | pd.Index, rows: LeadRows
+) -> People:
+    """Return the leads of `rows` with their accounts and merges."""
     n_leads = len(lead_ids)
-    recorded_at = micros(leads["recorded_at"])
-    created = np.full(n_leads, np.iinfo(np.int64).max)
-    np.minimum.at(created, codes, micros(leads["created_at"]))
-    recorded = np.full(n_leads, np.iinfo(np.int64).max)
-    np.minimum.at(recorded, codes, recorded_at)
-
-    account_of_row = _account_column(leads, account_from)
-    mentioned = [account_of_row, tables.accounts["account_id"], tables.opportunities["account_id"]]
-    account_ids = pd.Index(pd.concat(mentioned).dropna().drop_duplicates().sort_values())
-    known_at = np.full(len(leads), ALWAYS) if "leads" in tables.current_state else recorded_at
-    accounts = History.of(codes, n_leads, known_at, codes_in(account_of_row, account_ids))
+    created, recorded = np.full(n_leads, NEVER), np.full(n_leads, NEVER)
+    np.minimum.at(created, rows.leads, rows.created)
+    np.minimum.at(recorded, rows.leads, rows.recorded)
     return People(
         lead_ids=lead_ids,
         account_ids=account_ids,
         created=created,
         recorded=recorded,
-        accounts=accounts,
-        merges=_merges(codes, codes_in(leads["merged_into"], lead_ids), recorded_at),
+        accounts=History.of(rows.leads, n_leads, rows.known, rows.accounts),
+        merges=_merges(rows.leads, rows.merged_into, rows.recorded),
     )
 
 
-def _account_column(leads: pd.DataFrame, account_from: AccountFrom) -> pd.Series:
-    if account_from == "account_id":
-        return leads["account_id"]
-    if "email_domain" not in leads:
-        raise InputError(
-            'leads has no column "email_domain", which [population] account_from = "email_domain" '
-            'needs. Add it in [tables.leads], or use account_from = "account_id".'
-        )
-    domains = leads["email_domain"].str.strip().str.lower()
-    return domains.where(~domains.isin(FREE_MAIL))
+@njit(cache=True, nogil=True)
+def _rows_at(starts, known_at, owners, instants):  # type: ignore[no-untyped-def]
+    """Return each owner's newest row known at the instant (that very one counts), else its first."""
+    rows = np.empty(len(owners), np.int64)
+    for query in range(len(owners)):
+        row = starts[owners[query]]
+        last = starts[owners[query] + 1] - 1
+        while row < last and known_at[row + 1] <= instants[query]:
+            row += 1
+        rows[query] = row
+    return rows
 
 
 def _merges(leads: Int64s, survivors: Int64s, recorded: Int64s) -> Merges:
     """Return the first merge of each lead."""
     is_merge = (survivors >= 0) & (survivors != leads)
+    if not is_merge.any():
+        nothing = np.empty(0, np.int64)
+        return Merges(nothing, nothing, nothing)
     leads, survivors, recorded = leads[is_merge], survivors[is_merge], recorded[is_merge]
     order = np.lexsort((survivors, recorded, leads))
     leads, survivors, recorded = leads[order], survivors[order], recorded[order]
@@ -177,48 +127,102 @@ def _merges(leads: Int64s, survivors: Int64s, recorded: Int64s) -> Merges:
 
 
 @dataclass(frozen=True)
-class EventRows:
-    """Engagement events as integer columns, one entry per event."""
+class Members:
+    """The leads of each account, numbered from 0: whoever ever belonged to it, or joined one."""
 
+    of_row: Int64s
+    "Number of the lead within the account of each row of `People.accounts`; 0 without account."
+    starts: Int64s
+    "Slices of the merges by account, length n_accounts + 1."
+    recorded: Int64s
+    gone: Int64s
+    survivor: Int64s
+
+
+def _members(people: People) -> Members:
+    history = people.accounts
+    n_leads, n_accounts = max(len(people.lead_ids), 1), len(people.account_ids)
+    owners = np.repeat(np.arange(len(people.lead_ids)), np.diff(history.starts))
+    accounts = history.values  # noqa: PD011  # not pandas
+    keys = accounts * n_leads + owners
+    pairs = np.unique(keys[accounts >= 0])
+    merges = people.merges
+    if len(merges.gone):
+        # Whoever a member is merged into is a member too.
+        reached = people.ancestors()
+        by_lead = np.argsort(reached.gone, kind="stable")
+        starts = group_starts(reached.gone, n_leads)
+        account, lead = np.divmod(pairs, n_leads)
+        positions, which = ranges(starts[lead], starts[lead + 1])
+        survivors = reached.survivor[by_lead[positions]]
+        pairs = np.unique(np.append(pairs, account[which] * n_leads + survivors))
+    first = group_starts(pairs // n_leads, n_accounts)
+
+    def number(of_keys: Int64s) -> Int64s:
+        return np.searchsorted(pairs, of_keys) - first[of_keys // n_leads]
+
+    of_row = np.zeros(len(keys), np.int64)
+    of_row[accounts >= 0] = number(keys[accounts >= 0])
+    next_lead = np.full(n_leads, -1, np.int64)
+    next_lead[merges.gone] = merges.survivor
+    recorded = np.zeros(n_leads, np.int64)
+    recorded[merges.gone] = merges.recorded
+    account, lead = np.divmod(pairs, n_leads)
+    is_merge = next_lead[lead] >= 0
+    account, lead = account[is_merge], lead[is_merge]
+    order = np.lexsort((lead, recorded[lead], account))
+    account, lead = account[order], lead[order]
+    return Members(
+        of_row,
+        group_starts(account, n_accounts),
+        recorded[lead],
+        number(account * n_leads + lead),
+        number(account * n_leads + next_lead[lead]),
+    )
+
+
+def with_merged(events: EventRows, people: People) -> tuple[Int64s, Int64s, Int64s]:
+    """Return (event, lead, visible): each event for its lead, and for the leads it joins.
+
+    Merged-away leads keep their events: snapshots before the merge need them.
+    """
+    everything = np.arange(len(events.leads))
+    if not len(people.merges.gone):
+        return everything, events.leads, events.visible
+    reached = people.ancestors()
+    by_lead = np.argsort(events.leads, kind="stable")
+    starts = group_starts(events.leads, len(people.lead_ids))
+    positions, which = ranges(starts[reached.gone], starts[reached.gone + 1])
+    copied = by_lead[positions]
+    visible = np.maximum(events.visible[copied], reached.recorded[which])
+    return (
+        np.append(everything, copied),
+        np.append(events.leads, reached.survivor[which]),
+        np.append(events.visible, visible),
+    )
+
+
+# TEMPORARY until features/opportunities.py is on arrays
+
+
+@dataclass(frozen=True)
+class OldEventRows:
     leads: Int64s
     occurred: Int64s
     visible: Int64s
-    "When the event was known: never before it occurred."
     accounts: Int64s
     account_visible: Int64s
-    "When the event and the account it belongs to were both known."
-
-    def with_merged(self, people: People) -> tuple[Int64s, Int64s, Int64s]:
-        """Return (event, lead, visible): each event for its lead, and for the leads it joins.
-
-        Merged-away leads keep their events: snapshots before the merge need them.
-        """
-        n_events = len(self.leads)
-        reached = people.ancestors()
-        everything = np.arange(n_events)
-        if not len(reached.gone):
-            return everything, self.leads, self.visible
-        by_lead = np.argsort(self.leads, kind="stable")
-        starts = group_starts(self.leads, len(people.lead_ids))
-        positions, which = ranges(starts[reached.gone], starts[reached.gone + 1])
-        copied = by_lead[positions]
-        return (
-            np.concatenate([everything, copied]),
-            np.concatenate([self.leads, reached.survivor[which]]),
-            np.concatenate(
-                [self.visible, np.maximum(self.visible[copied], reached.recorded[which])]
-            ),
-        )
 
 
-def event_rows(tables: Tables, people: People) -> tuple[EventRows, pd.DataFrame]:
-    """Return the events of known leads as integers, and the rows of the table they come from."""
+def event_rows(tables: Tables, people: People) -> tuple[OldEventRows, pd.DataFrame]:
+    from features.histories import codes_in, micros
+
     events = tables.engagement_events
     leads = codes_in(events["lead_id"], people.lead_ids)
     if (leads < 0).any():
         events, leads = events[leads >= 0], leads[leads >= 0]
     occurred = micros(events["occurred_at"])
     visible = np.maximum(occurred, micros(events["recorded_at"]))
-    accounts, account_known = people.event_accounts(leads, occurred)
-    rows = EventRows(leads, occurred, visible, accounts, np.maximum(visible, account_known))
-    return rows, events
+    rows = people.event_rows(leads, occurred)
+    accounts, known = people.accounts.values[rows], people.accounts.known_at[rows]
+    return OldEventRows(leads, occurred, visible, accounts, np.maximum(visible, known)), events

@@ -26,7 +26,8 @@ class Events(NamedTuple):
     members: Int32s
     "Who did it: position among the members of the timeline."
     contents: Int32s
-    "Which content, campaign and channel, in the order of their names; -1 for none."
+    """Which content, campaign and channel, in the order of their names; -1 for none. Empty where
+    no feature reads them."""
     campaigns: Int32s
     channels: Int32s
     by_occurrence: Int64s
@@ -62,11 +63,11 @@ def _follows(a, b, events, by_occurrence):  # type: ignore[no-untyped-def]
         return events.values[a] > events.values[b]
     if events.members[a] != events.members[b]:
         return events.members[a] > events.members[b]
-    if events.contents[a] != events.contents[b]:
+    if len(events.contents) and events.contents[a] != events.contents[b]:
         return events.contents[a] > events.contents[b]
-    if events.campaigns[a] != events.campaigns[b]:
+    if len(events.campaigns) and events.campaigns[a] != events.campaigns[b]:
         return events.campaigns[a] > events.campaigns[b]
-    return events.channels[a] > events.channels[b]
+    return len(events.channels) > 0 and events.channels[a] > events.channels[b]
 
 
 @njit(cache=True, nogil=True)
@@ -129,5 +130,5 @@ def order_events(events: Unordered, n_timelines: int) -> Events:
     """Return the events of `n_timelines` timelines in total order, whatever their order was."""
     starts = group_starts(events.timelines, n_timelines)
     order = _total_order(events, starts)
-    ordered = Unordered(*(column[order] for column in events))
+    ordered = Unordered(*(column[order] if len(column) else column for column in events))
     return Events(starts, *ordered[1:], by_occurrence=_by_occurrence(starts, ordered))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from features.columns import Columns
 from features.config import PopulationConfig
+from features.deal_facts import OwnedOpportunities
 from features.histories import DAY, Bools, History, Int64s, codes_in, micros
-from features.identity import People, know_people
-from features.opportunities import OwnedOpportunities, link, opportunity_accounts
+from features.identity import People
+from features.records import records_of
 from features.tables import Tables
 
 HANDED_OVER = frozenset({"mql", "sal", "sql"})
@@ -67,33 +70,37 @@ class Facts:
         in_population = is_known & ~is_out
         return Standing(in_population, in_population & ~has_open & ~is_with_sales, accounts)
 
+    @classmethod
+    def of(cls, columns: Columns, population: PopulationConfig) -> Facts:
+        """Return the facts in `columns`."""
+        records = columns.records
+        changes, n_leads = records.changes, len(records.lead_ids)
+
+        def newest(stages: frozenset[str]) -> History:
+            is_wanted = np.array([stage in stages for stage in records.change_stages], bool)
+            rows = is_wanted[changes.stages]
+            return History.of_newest(
+                changes.leads[rows], n_leads, changes.known[rows], changes.changed[rows]
+            )
+
+        merges = columns.people.merges
+        return cls(
+            people=columns.people,
+            disqualified=newest(frozenset({"disqualified"})),
+            recycled=newest(frozenset({"recycled"})),
+            handed_over=newest(HANDED_OVER),
+            merged=History.of(merges.gone, n_leads, merges.recorded, merges.survivor),
+            by_lead=columns.by_lead,
+            by_account=columns.by_account,
+            population=population,
+        )
+
 
 def know_facts(tables: Tables, population: PopulationConfig) -> Facts:
     """Return the dated facts of `tables`, ready to be asked at any instants."""
-    people = know_people(tables, population.account_from)
-    n_leads = len(people.lead_ids)
-    links = link(tables, people, population.attribution_days)
-    owners = opportunity_accounts(tables, people, links, population.account_from)
-    changes = tables.stage_changes
-    leads = codes_in(changes["lead_id"], people.lead_ids)
-    changed = micros(changes["changed_at"])
-    known = np.maximum(changed, micros(changes["recorded_at"]))
-
-    def newest(stages: frozenset[str]) -> History:
-        rows = changes["stage"].isin(stages).to_numpy()
-        return History.of_newest(leads[rows], n_leads, known[rows], changed[rows])
-
-    merges = people.merges
-    return Facts(
-        people=people,
-        disqualified=newest(frozenset({"disqualified"})),
-        recycled=newest(frozenset({"recycled"})),
-        handed_over=newest(HANDED_OVER),
-        merged=History.of(merges.gone, n_leads, merges.recorded, merges.survivor),
-        by_lead=OwnedOpportunities.of(tables, links, "lead", n_leads),
-        by_account=OwnedOpportunities.of(tables, owners, "account", len(people.account_ids)),
-        population=population,
-    )
+    records = records_of(tables, population.account_from, event_columns=frozenset())
+    columns = Columns.of(records, population.account_from, population.attribution_days)
+    return Facts.of(columns, population)
 
 
 def standing(tables: Tables, population: PopulationConfig, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +125,6 @@ def standing(tables: Tables, population: PopulationConfig, pairs: pd.DataFrame) 
     )
 
 
-def ids_of(codes: Int64s, ids: pd.Index) -> pd.api.extensions.ExtensionArray:
+def ids_of(codes: Int64s, ids: Sequence[str] | pd.Index) -> pd.api.extensions.ExtensionArray:
     """Return the ids of `codes` as `str`, missing for -1."""
-    array = pd.array(ids.to_numpy(dtype=object), dtype="str")
-    return array.take(codes, allow_fill=True)
+    return pd.array(ids, dtype="str").take(codes, allow_fill=True)

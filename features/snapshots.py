@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.catalogue import Catalogue
-from features.columns import fill_columns
+from features.catalogue import INDEX_COLUMNS, Catalogue
+from features.columns import Columns, Texts
 from features.config import PopulationConfig
+from features.feature import BY_ACCOUNT, BY_LEAD
 from features.histories import DAY, Int64s, codes_in, micros
-from features.identity import know_people
 from features.population import Facts, ids_of, know_facts
-from features.streams import fill_timelines
+from features.records import Records, records_of
+from features.streams import Matrix, Timelines, event_columns, timelines_of
 from features.tables import Tables
 
 _WEEK = 7 * DAY
@@ -106,30 +109,73 @@ def _mix(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
     return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
-def build_snapshots(tables: Tables, catalogue: Catalogue, index: pd.DataFrame) -> pd.DataFrame:
-    """Return the snapshots of `index`: its four columns, then the catalogue's features.
+@dataclass(frozen=True)
+class Past:
+    """All that is dated, prepared once, to be asked for snapshots at any instants."""
 
-    Rows are sorted by as_of then lead_id. Numbers are float32, categories str; NaN is missing. Only
-    rows recorded before each `as_of` count. `account_id` of the index is the lead's account then.
-    """
-    index = index.sort_values(["as_of", "lead_id"], ignore_index=True)
-    people = know_people(tables, catalogue.account_from)
-    leads = codes_in(index["lead_id"], people.lead_ids)
-    if (leads < 0).any():
-        raise ValueError("the index holds leads that are not in leads")
-    accounts = codes_in(index["account_id"], people.account_ids)
-    as_of = micros(index["as_of"])
-    numbers = [feature for feature in catalogue.features if feature.dtype == "number"]
-    matrix = np.full((len(index), len(numbers)), np.nan, np.float32)
-    fill_timelines(tables, people, numbers, leads, accounts, as_of, matrix)
-    categories = fill_columns(tables, people, catalogue, leads, accounts, as_of, matrix)
-    columns = ["lead_id", "account_id", "as_of", "is_eligible"]
-    snapshots = pd.concat(
-        [
-            index[columns],
-            pd.DataFrame(matrix, columns=[f.name for f in numbers], copy=False),
-            pd.DataFrame(categories, index=index.index),
-        ],
-        axis=1,
-    )
-    return snapshots[columns + catalogue.names]
+    catalogue: Catalogue
+    columns: Columns
+    timelines: Timelines
+
+    @classmethod
+    def of(cls, tables: Tables, catalogue: Catalogue) -> Past:
+        """Return the past of `tables`, as far as the features of `catalogue` look at it."""
+        read = event_columns(catalogue.features)
+        return cls.of_records(records_of(tables, catalogue.account_from, read), catalogue)
+
+    @classmethod
+    def of_records(cls, records: Records, catalogue: Catalogue) -> Past:
+        """Return the past of tables that are integers already."""
+        columns = Columns.of(records, catalogue.account_from, catalogue.attribution_days)
+        return cls(catalogue, columns, timelines_of(records, columns.people, catalogue.features))
+
+    def features(self, leads: Int64s, as_of: Int64s) -> tuple[Matrix, dict[str, Texts]]:
+        """Return the number features of each lead (code) at its instant, and its category features.
+
+        Numbers are float32 (n_rows, n_numbers) in catalogue order, NaN where missing.
+        """
+        numbers = [f for f in self.catalogue.features if f.dtype == "number"]
+        accounts = self.columns.people.accounts.newest(leads, as_of, missing=-1)
+        matrix = np.full((len(leads), len(numbers)), np.nan, np.float32)
+        self.timelines.fill(leads, as_of, matrix)
+        asked = self.columns.at(leads, accounts, as_of)
+        categories: dict[str, Texts] = {}
+        position = 0
+        for feature in self.catalogue.features:
+            is_of_events = feature.aggregation in BY_LEAD + BY_ACCOUNT
+            if feature.dtype == "category":
+                categories[feature.name] = asked.category(feature)
+            elif not is_of_events:
+                matrix[:, position] = asked.number(feature)
+            position += feature.dtype == "number"
+        return matrix, categories
+
+    def snapshots(self, index: pd.DataFrame) -> pd.DataFrame:
+        """Return the snapshots of `index`: its four columns, then the features.
+
+        Rows are sorted by as_of then lead_id. Numbers are float32, categories str; NaN is missing.
+        Only rows recorded before each `as_of` count.
+        """
+        people = self.columns.people
+        leads, as_of = codes_in(index["lead_id"], people.lead_ids), micros(index["as_of"])
+        if (leads < 0).any():
+            raise ValueError("the index holds leads that are not in leads")
+        is_later = (as_of[1:] > as_of[:-1]) | ((as_of[1:] == as_of[:-1]) & (leads[1:] > leads[:-1]))
+        if not is_later.all():
+            order = np.lexsort((leads, as_of))
+            leads, as_of, index = leads[order], as_of[order], index.iloc[order]
+        matrix, categories = self.features(leads, as_of)
+        numbers = [f.name for f in self.catalogue.features if f.dtype == "number"]
+        snapshots = pd.DataFrame(matrix, columns=numbers, copy=False)
+        # Inserted one by one, since a reordered frame would be a copy of the matrix.
+        for place, name in enumerate(self.catalogue.names):
+            if name in categories:
+                snapshots.insert(place, name, pd.array(categories[name], dtype="str"))
+        for place, name in enumerate(INDEX_COLUMNS):
+            snapshots.insert(place, name, index[name].array)
+        return snapshots
+
+
+def build_snapshots(tables: Tables, catalogue: Catalogue, index: pd.DataFrame) -> pd.DataFrame:
+    """Return the snapshots of `index`, as `Past.snapshots` does; for a single question."""
+    return Past.of(tables, catalogue).snapshots(index)

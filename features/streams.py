@@ -1,18 +1,23 @@
-"""From tables to timelines: the arrays the kernel walks, by lead and by account."""
+"""From records to timelines: the arrays the kernel walks, by lead and by account."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+from numba import njit
 
 from features import timeline
 from features.feature import ALL_EVENTS, BY_ACCOUNT, BY_LEAD, OTHER_EVENTS, Feature
-from features.histories import DAY, Bools, Int32s, Int64s, group_starts, ranges
-from features.identity import People, event_rows
-from features.ordering import Unordered, order_events
+from features.histories import DAY, Int32s, Int64s
+from features.identity import Members, People, with_merged
+from features.ordering import Events, Unordered, order_events
+from features.records import EventRows, Records
 from features.state import ANY_STREAM
-from features.tables import Tables
 
 Matrix = npt.NDArray[np.float32]
 
@@ -29,9 +34,6 @@ _OPERATIONS = {
     "active_colleagues": timeline.OTHERS_ACTIVE,
     "days_since_colleague": timeline.OTHERS_SINCE_LAST,
 }
-
-# A value is counted in millionths and at most a billion, so that 9,000 of them fit in 64 bits.
-_LARGEST_VALUE = 1e9
 
 
 def compile_plan(
@@ -64,99 +66,180 @@ def compile_plan(
     )
 
 
-def fill_timelines(
-    tables: Tables,
-    people: People,
-    features: list[Feature],
-    leads: Int64s,
-    accounts: Int64s,
-    as_of: Int64s,
-    matrix: Matrix,
-) -> None:
-    """Fill the columns of `matrix` that come from engagement events, in place.
+_READS = {
+    "value_sum": "value",
+    "distinct_contents": "content",
+    "distinct_campaigns": "campaign",
+    "first_touch_channel": "channel",
+    "last_touch_channel": "channel",
+}
+THREADS = min(os.cpu_count() or 1, 8)
+_WORTH_A_THREAD = 20_000
+"Fewer snapshots than this are walked by one thread."
 
-    Row i is the snapshot of lead code `leads[i]` with account code `accounts[i]` (-1: none, its
-    account columns stay missing) at `as_of[i]`. A user without events has all of them missing.
-    """
-    events = tables.engagement_events
-    if not len(events) and "engagement_events" not in tables.present:
-        return
+
+@dataclass(frozen=True)
+class Timelines:
+    """All that the leads did, and their accounts, in total order, ready to be walked."""
+
+    people: People
+    own: Events
+    group: Events
+    own_plan: timeline.Plan
+    group_plan: timeline.Plan
+
+    def fill(self, leads: Int64s, as_of: Int64s, matrix: Matrix) -> None:
+        """Fill the columns of `matrix` that come from engagement events, in place.
+
+        Row i is the snapshot of lead code `leads[i]` at `as_of[i]`. The account columns of a lead
+        without account stay missing.
+        """
+        n_leads = len(self.people.lead_ids)
+        if len(self.own_plan.steps):
+            nobody = np.zeros(len(leads), np.int32)
+            asked = _asked(leads, n_leads, as_of, nobody)
+            _walk(self.own, _no_merging(n_leads), asked, self.own_plan, matrix)
+        if len(self.group_plan.steps):
+            history, members = self.people.accounts, self.people.members
+            rows = history.rows(leads, as_of)
+            accounts = np.append(history.values, -1)[rows]  # not pandas
+            numbers = np.append(members.of_row, 0)[rows].astype(np.int32)
+            asked = _asked(accounts, len(self.people.account_ids), as_of, numbers)
+            _walk(self.group, _merging(members), asked, self.group_plan, matrix)
+
+
+def event_columns(features: Iterable[Feature]) -> frozenset[str]:
+    """Return the columns of the events that `features` read besides the required ones."""
+    return frozenset(_READS[f.aggregation] for f in features if f.aggregation in _READS)
+
+
+def timelines_of(records: Records, people: People, catalogue: Iterable[Feature]) -> Timelines:
+    """Return the timelines that the features of `catalogue` are made of."""
+    features = [feature for feature in catalogue if feature.dtype == "number"]
     streams = {ALL_EVENTS: ANY_STREAM}
     for feature in features:
         if feature.aggregation in BY_LEAD + BY_ACCOUNT:
             streams.setdefault(feature.stream, len(streams))
-    own = compile_plan(features, BY_LEAD, streams)
-    group = compile_plan(features, BY_ACCOUNT, streams)
-    rows, events = event_rows(tables, people)
-    stream_codes = _stream_codes(events["event_type"], streams)
-    values = _millionths(events["value"])
-    named = [_ranks(events[column]) for column in ("content", "campaign", "channel")]
-    if len(own.steps):
-        event, owners, visible = rows.with_merged(people)
-        kept = _asked_for(leads, len(people.lead_ids))[owners]
-        event, owners, visible = event[kept], owners[kept], visible[kept]
-        unordered = Unordered(
-            owners,
-            visible,
-            rows.occurred[event],
-            stream_codes[event],
-            values[event],
-            np.zeros(len(event), np.int32),
-            *(codes[event] for codes in named),
-        )
-        ordered = order_events(unordered, len(people.lead_ids))
-        asked = _asked(leads, len(people.lead_ids), as_of, np.zeros(len(leads), np.int64))
-        timeline.fill(ordered, _no_merging(len(people.lead_ids)), asked, own, matrix)
-    if len(group.steps) and len(people.account_ids):
-        is_wanted = np.append(_asked_for(accounts, len(people.account_ids)), False)
-        event = np.flatnonzero(is_wanted[rows.accounts])
-        members = _Members(people, rows.accounts[event], rows.leads[event], accounts, leads)
-        unordered = Unordered(
-            rows.accounts[event],
-            rows.account_visible[event],
-            rows.occurred[event],
-            stream_codes[event],
-            values[event],
-            members.of(rows.accounts[event], rows.leads[event]).astype(np.int32),
-            *(codes[event] for codes in named),
-        )
-        ordered = order_events(unordered, len(people.account_ids))
-        asked = _asked(accounts, len(people.account_ids), as_of, members.of(accounts, leads))
-        timeline.fill(ordered, members.merging(), asked, group, matrix)
+    own_plan = compile_plan(features, BY_LEAD, streams)
+    group_plan = compile_plan(features, BY_ACCOUNT, streams)
+    if not len(records.events.leads) and "engagement_events" not in records.present:
+        own_plan = own_plan._replace(steps=own_plan.steps[:0])
+        group_plan = group_plan._replace(steps=group_plan.steps[:0])
+    kinds = _kind_of_type(records.event_types, streams)
+    own = _own_events(records.events, people, kinds) if len(own_plan.steps) else _no_events()
+    group = _group_events(records.events, people, kinds) if len(group_plan.steps) else _no_events()
+    return Timelines(people, own, group, own_plan, group_plan)
 
 
-def _stream_codes(event_types: pd.Series, streams: dict[str, int]) -> Int32s:
-    codes, types = pd.factorize(event_types)
+def _kind_of_type(event_types: Sequence[str], streams: dict[str, int]) -> Int32s:
     other = streams.get(OTHER_EVENTS, ANY_STREAM)
-    of_type = [streams.get(f"{ALL_EVENTS}.{name}", other) for name in types]
-    return np.array([*of_type, other], np.int32)[codes]
+    return np.array([streams.get(f"{ALL_EVENTS}.{name}", other) for name in event_types], np.int32)
 
 
-def _ranks(names: pd.Series) -> Int32s:
-    """Return the rank of each name among the distinct ones, -1 for none."""
-    return pd.factorize(names, sort=True)[0].astype(np.int32)
+def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events:
+    """Return what each lead did, with what it did under a name it was merged from."""
+    nobody = np.zeros(len(events.leads), np.int32)
+    unordered = _unordered(events, kinds, events.leads, events.visible, nobody)
+    if len(people.merges.gone):
+        event, leads, visible = with_merged(events, people)
+        columns = (column[event] if len(column) else column for column in unordered[3:])
+        unordered = Unordered(leads, visible, events.occurred[event], *columns)
+    return order_events(unordered, len(people.lead_ids))
 
 
-def _millionths(values: pd.Series) -> Int64s:
-    amounts = np.nan_to_num(values.to_numpy(np.float64), nan=0.0)
-    millionths = np.rint(np.clip(amounts, -_LARGEST_VALUE, _LARGEST_VALUE) * 1e6)
-    return np.asarray(millionths, dtype=np.int64)
+def _group_events(events: EventRows, people: People, kinds: Int32s) -> Events:
+    """Return what the leads of each account did while they were its leads."""
+    history = people.accounts
+    rows = people.event_rows(events.leads, events.occurred)
+    accounts = history.values[rows]  # not pandas
+    visible = np.maximum(events.visible, history.known_at[rows])
+    members = people.members.of_row[rows].astype(np.int32)
+    unordered = _unordered(events, kinds, accounts, visible, members)
+    if (accounts < 0).any():
+        has_account = accounts >= 0
+        columns = (column[has_account] if len(column) else column for column in unordered)
+        unordered = Unordered(*columns)
+    return order_events(unordered, len(people.account_ids))
 
 
-def _asked_for(owners: Int64s, n_owners: int) -> Bools:
-    """Return which owners have a snapshot."""
-    is_asked = np.zeros(n_owners, dtype=bool)
-    is_asked[owners[owners >= 0]] = True
-    return is_asked
-
-
-def _asked(owners: Int64s, n_owners: int, as_of: Int64s, members: Int64s) -> timeline.Asked:
-    order = np.argsort(as_of, kind="stable")
-    order = order[np.argsort(owners[order], kind="stable")]
-    order = order[owners[order] >= 0]
-    return timeline.Asked(
-        group_starts(owners[order], n_owners), as_of[order], members[order], order
+def _unordered(
+    events: EventRows, kinds: Int32s, timelines: Int64s, visible: Int64s, members: Int32s
+) -> Unordered:
+    return Unordered(
+        timelines,
+        visible,
+        events.occurred,
+        kinds[events.types],
+        events.values,
+        members,
+        events.contents,
+        events.campaigns,
+        events.channels,
     )
+
+
+def _no_events() -> Events:
+    nothing, codes = np.empty(0, np.int64), np.empty(0, np.int32)
+    return Events(
+        np.zeros(1, np.int64), nothing, nothing, codes, nothing, codes, codes, codes, codes, nothing
+    )
+
+
+def _asked(timelines: Int64s, n_timelines: int, as_of: Int64s, members: Int32s) -> timeline.Asked:
+    starts, order = _asked_order(timelines, n_timelines, as_of)
+    return timeline.Asked(starts, as_of[order], members[order], order)
+
+
+@njit(cache=True, nogil=True)
+def _asked_order(timelines, n_timelines, as_of):  # type: ignore[no-untyped-def]
+    """Return the slice of each timeline and the rows that ask about it, by instant.
+
+    Rows come by instant already from every caller but a test, so insertion is all it takes.
+    """
+    starts = np.zeros(n_timelines + 1, np.int64)
+    for timeline_of_row in timelines:
+        if timeline_of_row >= 0:
+            starts[timeline_of_row + 1] += 1
+    for number in range(n_timelines):
+        starts[number + 1] += starts[number]
+    free = starts[:-1].copy()
+    order = np.empty(starts[-1], np.int64)
+    for row in range(len(timelines)):
+        if timelines[row] < 0:
+            continue
+        place = free[timelines[row]]
+        free[timelines[row]] += 1
+        while place > starts[timelines[row]] and as_of[order[place - 1]] > as_of[row]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = row
+    return starts, order
+
+
+def _walk(
+    events: Events,
+    merging: timeline.Merging,
+    asked: timeline.Asked,
+    plan: timeline.Plan,
+    matrix: Matrix,
+) -> None:
+    """Walk all timelines, in equal parts on all cores; how they are cut changes no bit."""
+    n_timelines = len(asked.starts) - 1
+    if len(asked.rows) < _WORTH_A_THREAD or THREADS == 1:
+        timeline.walk(events, merging, asked, plan, 0, n_timelines, matrix)
+        return
+    # events and snapshots cost about the same each
+    work = events.starts + asked.starts
+    cuts = np.searchsorted(work, np.linspace(0, work[-1], 4 * THREADS + 1)[1:-1])
+    bounds = np.concatenate([[0], cuts, [n_timelines]])
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = [
+            pool.submit(timeline.walk, events, merging, asked, plan, first, last, matrix)
+            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+            if first < last
+        ]
+    for part in parts:
+        part.result()
 
 
 def _no_merging(n_timelines: int) -> timeline.Merging:
@@ -164,61 +247,5 @@ def _no_merging(n_timelines: int) -> timeline.Merging:
     return timeline.Merging(np.zeros(n_timelines + 1, np.int64), nothing, nothing, nothing)
 
 
-class _Members:
-    """Numbers the leads of each account from 0, in the order of their ids."""
-
-    def __init__(
-        self,
-        people: People,
-        event_accounts: Int64s,
-        event_leads: Int64s,
-        asked_accounts: Int64s,
-        asked_leads: Int64s,
-    ) -> None:
-        self._people = people
-        has_account = asked_accounts >= 0
-        keys = self._keys(
-            np.concatenate([event_accounts, asked_accounts[has_account]]),
-            np.concatenate([event_leads, asked_leads[has_account]]),
-        )
-        keys = np.unique(keys)
-        # Whoever a member is merged into is a member too.
-        reached = people.ancestors()
-        by_lead = np.argsort(reached.gone, kind="stable")
-        starts = group_starts(reached.gone, len(people.lead_ids))
-        accounts, leads = np.divmod(keys, self._n_leads)
-        positions, which = ranges(starts[leads], starts[leads + 1])
-        survivors = reached.survivor[by_lead[positions]]
-        self._pairs = np.unique(np.append(keys, self._keys(accounts[which], survivors)))
-        self._starts = group_starts(self._pairs // self._n_leads, len(people.account_ids))
-
-    @property
-    def _n_leads(self) -> int:
-        return max(len(self._people.lead_ids), 1)
-
-    def _keys(self, accounts: Int64s, leads: Int64s) -> Int64s:
-        return accounts * self._n_leads + leads
-
-    def of(self, accounts: Int64s, leads: Int64s) -> Int64s:
-        """Return each lead's number within the account; 0 where there is no account."""
-        found = np.searchsorted(self._pairs, self._keys(accounts, leads))
-        return np.where(accounts < 0, 0, found - self._starts[accounts])
-
-    def merging(self) -> timeline.Merging:
-        """Return the merges of each account's members, by account and instant."""
-        merges = self._people.merges
-        survivor = np.full(self._n_leads, -1, np.int64)
-        survivor[merges.gone] = merges.survivor
-        recorded = np.zeros(self._n_leads, np.int64)
-        recorded[merges.gone] = merges.recorded
-        accounts, leads = np.divmod(self._pairs, self._n_leads)
-        is_merge = survivor[leads] >= 0
-        accounts, leads = accounts[is_merge], leads[is_merge]
-        order = np.lexsort((leads, recorded[leads], accounts))
-        accounts, leads = accounts[order], leads[order]
-        return timeline.Merging(
-            group_starts(accounts, len(self._people.account_ids)),
-            recorded[leads],
-            self.of(accounts, leads),
-            self.of(accounts, survivor[leads]),
-        )
+def _merging(members: Members) -> timeline.Merging:
+    return timeline.Merging(members.starts, members.recorded, members.gone, members.survivor)
