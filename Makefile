@@ -4,7 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed $(VENV)/.kernels
+
+# Numba keeps compiled functions by the file they are in, not by the files they call.
+$(VENV)/.kernels: $(wildcard features/*.py models/*.py) | $(VENV)/.installed
+	find features models -name '*.nb[ic]' -delete
+	touch $@
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

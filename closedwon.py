@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +62,7 @@ def demo(
         _say(f"\nThe demo CRM is in {LOCAL / 'demo'}, its settings in {config_path}. Go on with:")
         named = "" if config_path == DEFAULT_CONFIG else f" --config {config_path}"
         _say(f"  closedwon score{named}    every open lead, with its reasons, to scores.csv")
-        _say(f"  closedwon check{named}    what became of the tables")
+        _say(f"  closedwon check{named}    data quality and leakage audit")
 
 
 @app.command()
@@ -84,29 +85,27 @@ def init(
 
 @app.command()
 def check(
-    config: ConfigOption = DEFAULT_CONFIG, data: DataOption = Path(), as_json: JsonOption = False
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 3 if a column is blocked, or none was audited.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Load the tables and tell which rows were set aside, and why."""
-    from features.flat import load_flat
-    from features.sources import REQUIRED, load_tables
+    """Load the tables, look at the quality of the data, and audit every column for leakage."""
+    from training.check import PAGE, check_sources, write_check_page
 
     settings = _read(config)
-    with _steps(as_json) as steps, steps("load"):
-        if settings.flat is not None:
-            loaded = load_flat(settings, data, labels_needed=False, rejects_folder=REJECTS)
-            report, missing = loaded.report, []
-        else:
-            found = load_tables(settings, data, required=("leads",), rejects_folder=REJECTS)
-            report = found.report
-            missing = [name for name in REQUIRED if name not in found.tables.present]
-    rejects = [str(path) for path in report.rejects_files(REJECTS)]
+    with _steps(as_json) as steps:
+        checked = check_sources(settings, data, REJECTS, steps)
+        with steps("page"):
+            page = write_check_page(checked, PAGE)
     if as_json:
-        _print_json({**report.as_dict(), "rejects": rejects, "missing_to_train": missing})
-        return
-    _say("\n".join(report.lines()))
-    _say(f"Rows set aside are in {', '.join(rejects)}." if rejects else "No row was set aside.")
-    if missing:
-        _say(f"There is no table {' or '.join(missing)} yet: training needs it.")
+        _print_json({**checked.as_dict(), "page": str(page)})
+    else:
+        _say("\n".join([*checked.lines(), f"With pictures: {page}"]))
+    if strict and (checked.audit is None or checked.audit.blocked()):
+        raise typer.Exit(GATE_SAID_NO)
 
 
 @app.command()
@@ -119,20 +118,20 @@ def features(
     as_json: JsonOption = False,
 ) -> None:
     """Write the training snapshots, without labels, as Parquet."""
-    from features.outputs import check_output, written_aside
-    from training.recipe import training_snapshots
+    from features.outputs import check_output
+    from training.snapshot_file import write_snapshots
 
     settings = _read(config)
     check_output(output, (".parquet",), _inputs(config, settings, data))
     with _steps(as_json) as steps:
-        snapshots = training_snapshots(settings, data, steps)
-        with steps("write"), written_aside(output) as aside:
-            snapshots.to_parquet(aside, index=False)
-    columns = len(snapshots.columns) - 4
+        written = write_snapshots(settings, data, LOCAL, output, steps)
     if as_json:
-        _print_json({"rows": len(snapshots), "features": columns, "output": str(output)})
-    else:
-        _say(f"Wrote {len(snapshots):,} snapshots with {columns} features to {output}.")
+        _print_json({**asdict(written), "output": str(output)})
+        return
+    _say(f"Wrote {written.rows:,} snapshots with {written.features} features to {output}.")
+    if written.parts > 1:
+        reused = f", {written.parts_reused} of them ready from before"
+        _say(f"The tables were read in {written.parts} parts{reused * bool(written.parts_reused)}.")
 
 
 @app.command()
@@ -148,6 +147,35 @@ def train(
             "The model does not clearly beat the base rate, so it was not made champion.",
             file=sys.stderr,
         )
+        raise typer.Exit(GATE_SAID_NO)
+
+
+@app.command()
+def verify(
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    model: Annotated[str, typer.Option(help="champion, challenger or a version.")] = "champion",
+    sample: Annotated[int, typer.Option(min=1, help="Lead-dates of the past to compare.")] = 2_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild leads of the past live, one at a time, and in batch: both must be the same."""
+    from models.bundle import open_bundle
+    from models.registry import fetch_bundle
+    from serving.verify import verify_past
+
+    settings = _read(config)
+    with _steps(as_json) as steps:
+        with steps("model"):
+            folder, version = fetch_bundle(model, settings.tracking, Path())
+            scorer = open_bundle(folder)
+        with steps("verify"):
+            found = verify_past(scorer, settings, data, sample)
+    if as_json:
+        _print_json({**found.as_dict(), "model_version": version})
+    else:
+        _say("\n".join(found.lines()))
+    if not found.is_passed:
+        print("Live and batch differ.", file=sys.stderr)
         raise typer.Exit(GATE_SAID_NO)
 
 

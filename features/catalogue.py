@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, get_args
 
 import pandas as pd
 
 from features.config import FeatureConfig, PopulationConfig
+from features.contents import Attribute, Contents, attributes_of, contents_of
 from features.errors import InputError
-from features.families import account_engagement, engagement, funnel
-from features.feature import AGGREGATIONS
+from features.event_groups import event_groups, refuse_unknown_types
+from features.families import account_engagement, engagement, other_types, streams_of
+from features.feature import (
+    AGGREGATIONS,
+    ALL_EVENTS,
+    BY_ACCOUNT,
+    BY_LEAD,
+    GROUPS,
+    JOURNEY,
+    JOURNEY_STAGES,
+    OTHER_EVENTS,
+    EventGroup,
+)
 from features.feature import Family as Family
 from features.feature import Feature as Feature
+from features.fit_columns import fit_features
+from features.funnel import funnel
 from features.identity import AccountFrom
 from features.tables import Tables
 from features.wording import title
@@ -31,16 +46,45 @@ class Catalogue:
     "Both as in PopulationConfig: account and opportunity features depend on them."
     undated: tuple[str, ...] = ()
     "Attributes of current-state exports (`leads.column`): used, but nobody knows since when."
+    groups: tuple[EventGroup, ...] = ()
+    "Streams of several event types, and the types that mean a stage of the journey."
+    other_types: tuple[str, ...] = ()
+    "Event types known from the start that are too rare for a stream of their own."
 
     @property
     def names(self) -> list[str]:
         """Feature columns in matrix order."""
         return [feature.name for feature in self.features]
 
+    @cached_property
+    def own_types(self) -> frozenset[str]:
+        """The event types that have a stream of their own."""
+        prefix = f"{ALL_EVENTS}."
+        streams = {f.stream for f in self.features if f.aggregation in BY_LEAD + BY_ACCOUNT}
+        return frozenset(
+            stream.removeprefix(prefix)
+            for stream in streams
+            if stream.startswith(prefix) and stream != OTHER_EVENTS
+        )
+
+    def streams_of(self, event_type: str | None) -> set[str]:
+        """Return the streams an event type belongs to; None stands for types not named here."""
+        own = f"{ALL_EVENTS}.{event_type}" if event_type in self.own_types else OTHER_EVENTS
+        groups = {group.stream for group in self.groups if event_type in group.event_types}
+        if not any(stream.startswith(f"{JOURNEY}.") for stream in groups):
+            groups.add(f"{JOURNEY}.{JOURNEY_STAGES[0]}")
+        return {ALL_EVENTS, own, *groups}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the catalogue as plain JSON values."""
-        values = asdict(self)
-        return {**values, "features": list(values["features"]), "undated": list(self.undated)}
+        groups = [{**asdict(g), "event_types": list(g.event_types)} for g in self.groups]
+        return {
+            **asdict(self),
+            "features": [asdict(feature) for feature in self.features],
+            "undated": list(self.undated),
+            "groups": groups,
+            "other_types": list(self.other_types),
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Catalogue:
@@ -50,17 +94,15 @@ class Catalogue:
             features=tuple(_read_feature(entry) for entry in _entries(values["features"])),
             account_from=values["account_from"],
             attribution_days=values["attribution_days"],
-            undated=tuple(_entries(values["undated"])),
+            undated=tuple(_texts(values["undated"])),
+            groups=tuple(_read_group(entry) for entry in _entries(values["groups"])),
+            other_types=tuple(_texts(values["other_types"])),
         )
         if catalogue.account_from not in get_args(AccountFrom):
             raise ValueError(f"catalogue: unknown account_from {catalogue.account_from!r}")
         days = catalogue.attribution_days
-        if (
-            type(days) is not int
-            or days <= 0
-            or not all(isinstance(u, str) for u in catalogue.undated)
-        ):
-            raise ValueError("catalogue: attribution_days or undated is damaged")
+        if type(days) is not int or days <= 0:
+            raise ValueError("catalogue: attribution_days is damaged")
         if len(set(catalogue.names)) != len(catalogue.names):
             raise ValueError("catalogue: two features of one name")
         return catalogue
@@ -70,6 +112,20 @@ def _entries(values: object) -> list[Any]:
     if not isinstance(values, list):
         raise ValueError("catalogue: a list is expected")
     return values
+
+
+def _texts(values: object) -> list[str]:
+    if not all(isinstance(value, str) for value in _entries(values)):
+        raise ValueError("catalogue: a list of texts is expected")
+    return _entries(values)
+
+
+def _read_group(values: dict[str, Any]) -> EventGroup:
+    _expect_keys(values, {field.name for field in fields(EventGroup)}, "group")
+    stream = values["stream"]
+    if not isinstance(stream, str) or not stream.startswith((f"{GROUPS}.", f"{JOURNEY}.")):
+        raise ValueError("group: stream is damaged")
+    return EventGroup(stream, tuple(_texts(values["event_types"])))
 
 
 def _expect_keys(values: object, expected: set[str], what: str) -> None:
@@ -105,53 +161,72 @@ def build_catalogue(
     Later rows change nothing: a new event type or a column first filled after `until` is in no
     catalogue. `population` says where accounts come from and how opportunities find their leads.
     """
+    refuse_unknown_types(config, set(tables.engagement_events["event_type"].unique()))
+    return catalogue_of(contents_of(tables, until), config, population)
+
+
+def catalogue_of(
+    contents: Contents, config: FeatureConfig, population: PopulationConfig | None = None
+) -> Catalogue:
+    """Return the features that tables of these contents can fill; see `build_catalogue`."""
     population = population or PopulationConfig()
-    _refuse_unknown(
-        config.drop,
-        [f"{owner}.{name}" for owner in ("leads", "accounts") for name in tables.attributes(owner)],
-    )
-    features: list[Feature] = []
-    for owner in ("leads", "accounts"):
-        rows = getattr(tables, owner)
-        is_known = (rows["recorded_at"] < until) | (owner in tables.current_state)
-        features += _attributes(rows[is_known], tables.attributes(owner), owner, config)
-    has_accounts = bool(tables.leads["account_id"].notna().any())
-    has_accounts = has_accounts or population.account_from == "email_domain"
-    events = tables.engagement_events
-    events = events[(events["recorded_at"] < until) & (events["occurred_at"] < until)]
-    if len(events):
-        features += engagement(events, config)
+    _refuse_unknown(config, [attribute.stream for attribute in contents.attributes])
+    features = [*_attributes(contents.attributes, config)]
+    features += fit_features(contents.attributes, config)
+    has_accounts = contents.has_accounts or population.account_from == "email_domain"
+    groups = event_groups(contents.event_types, config)
+    if contents.event_types:
+        streams = streams_of(contents, config, groups)
+        features += engagement(streams, contents, config)
         if has_accounts:
-            features += account_engagement(events, config)
-    features += funnel(tables, until, bool(has_accounts))
+            features += account_engagement(streams, config)
+    features += funnel(contents, has_accounts, population.customers == "include")
     return Catalogue(
         features=_with_unique_names(features),
         account_from=population.account_from,
         attribution_days=population.attribution_days,
         undated=tuple(
-            feature.stream
-            for feature in features
-            if feature.stream.partition(".")[0] in tables.current_state
+            dict.fromkeys(
+                feature.stream
+                for feature in features
+                if feature.stream.partition(".")[0] in contents.current_state
+            )
         ),
+        groups=groups,
+        other_types=other_types(contents, config),
     )
 
 
 def flat_catalogue(rows: pd.DataFrame, config: FeatureConfig) -> Catalogue:
-    """Return attribute features only: the columns of a flat export (`rows`) beside the index."""
+    """Return the features of attributes only: the columns of a flat export beside the index."""
     columns = [str(column) for column in rows.columns if column not in INDEX_COLUMNS]
-    _refuse_unknown(config.drop, [f"leads.{column}" for column in columns])
-    return Catalogue(_with_unique_names(_attributes(rows, columns, "leads", config)))
+    attributes = attributes_of(rows, columns, "leads")
+    _refuse_unknown(config, [attribute.stream for attribute in attributes])
+    features = [*_attributes(attributes, config), *fit_features(attributes, config)]
+    return Catalogue(_with_unique_names(features))
 
 
-def _refuse_unknown(dropped: tuple[str, ...], streams: list[str]) -> None:
-    """Raise InputError for names in [features] drop that are no attribute: a typo keeps a leak."""
+def unknown_event_types(event_types: Iterable[str], catalogue: Catalogue) -> list[str]:
+    """Return the types that the catalogue was made without: new since, and counted as `other`.
+
+    >>> unknown_event_types(["chat", "fax"], Catalogue((), other_types=("fax",)))
+    ['chat']
+    """
+    known = {*catalogue.own_types, *catalogue.other_types}
+    known.update(*(group.event_types for group in catalogue.groups))
+    return sorted(set(event_types) - known)
+
+
+def _refuse_unknown(config: FeatureConfig, streams: list[str]) -> None:
+    """Raise InputError for settings that name no attribute: a typo keeps a leak."""
     known = {*streams, *(stream.partition(".")[2] for stream in streams)}
-    unknown = [name for name in dropped if name not in known]
-    if unknown:
-        raise InputError(
-            f"[features] drop names {len(unknown)} unknown attributes: {', '.join(unknown[:3])}. "
-            f"Known are {', '.join(sorted(streams)[:20])}."
-        )
+    for setting in ("drop", "known_at_creation"):
+        unknown = [name for name in getattr(config, setting) if name not in known]
+        if unknown:
+            raise InputError(
+                f"[features] {setting} names {len(unknown)} unknown attributes: "
+                f"{', '.join(unknown[:3])}. Known are {', '.join(sorted(streams)[:20])}."
+            )
 
 
 def _with_unique_names(features: Iterable[Feature]) -> tuple[Feature, ...]:
@@ -166,15 +241,12 @@ def _with_unique_names(features: Iterable[Feature]) -> tuple[Feature, ...]:
     return tuple(unique)
 
 
-def _attributes(
-    rows: pd.DataFrame, columns: list[str], owner: str, config: FeatureConfig
-) -> Iterator[Feature]:
-    """Yield a feature per attribute column that holds any value in `rows`."""
-    for column in columns:
-        stream = f"{owner}.{column}"
-        if column in config.drop or stream in config.drop or rows[column].isna().all():
+def _attributes(attributes: Iterable[Attribute], config: FeatureConfig) -> Iterator[Feature]:
+    """Yield a feature per attribute column that holds any value."""
+    for attribute in attributes:
+        owner, column, stream = attribute.owner, attribute.column, attribute.stream
+        if column in config.drop or stream in config.drop or not attribute.is_filled:
             continue
-        is_number = pd.api.types.is_numeric_dtype(rows[column])
         of_account = owner == "accounts" and not column.startswith("account")
         heading = title(f"account {column}" if of_account else column)
         yield Feature(
@@ -183,7 +255,7 @@ def _attributes(
             concept=stream,
             aggregation="attribute",
             stream=stream,
-            dtype="number" if is_number else "category",
+            dtype=attribute.dtype,
             wording=f"{heading}: {{value}}",
             missing_wording=f"{heading} is not known",
         )

@@ -19,6 +19,7 @@ from features.cells import (
     quoted,
     typed_column,
 )
+from features.emails import without_addresses
 from features.errors import InputError
 from features.files import section
 from features.load_report import MOST_REJECTS_KEPT, Note
@@ -119,7 +120,8 @@ def attribute_columns(
     """Return attribute -> (SQL, "number" or "category") for the columns not in `used`, and notes.
 
     A text column is a number when every filled cell is one and none looks like a code. Dates
-    and nested values are no features as they are: left out by name, with the way out.
+    and nested values are no features as they are: left out by name, with the way out. Of e-mail
+    addresses only the domain and a hash stay.
     """
     rest = [name for name in raw.columns if name not in used]
     if not rest:
@@ -138,7 +140,7 @@ def attribute_columns(
             attributes[name] = (typed_column(name, raw.columns[name], "number").value, "number")
         else:
             attributes[name] = (category(name, raw.columns[name]), "category")
-    notes = []
+    attributes, notes = without_addresses(connection, raw, attributes)
     if dates:
         text = f"no feature as it is; for its age: date_diff('day', column, {since}) in SQL"
         notes.append(Note("date_column_not_used", len(dates), f"{', '.join(dates)}: {text}"))

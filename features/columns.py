@@ -13,6 +13,7 @@ import pandas as pd
 from features.deal_facts import OpportunityFacts, OwnedOpportunities
 from features.deals import Links, asks_events, link, opportunity_accounts
 from features.feature import Feature
+from features.fit_columns import FIT_AGGREGATIONS, fit_value, fit_values
 from features.histories import ALWAYS, DAY, NEVER, History, Int64s
 from features.identity import AccountFrom, People, people_of
 from features.records import Records
@@ -165,6 +166,10 @@ class Asked:
     def category(self, feature: Feature) -> Texts:
         """Return a category column; missing where the attribute is."""
         texts = self.columns.records.attributes.texts(feature.stream)
+        if feature.aggregation in FIT_AGGREGATIONS and isinstance(texts, list):
+            texts = [fit_value(feature.aggregation, text) for text in texts]
+        elif feature.aggregation in FIT_AGGREGATIONS:
+            texts = fit_values(feature.aggregation, pd.Series(texts))
         return taken(texts, self._rows_of(feature))
 
     def _rows_of(self, feature: Feature) -> Int64s:

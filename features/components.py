@@ -25,4 +25,4 @@ def account_components(people: People) -> pd.Series:
     size = n_leads + n_accounts
     links = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
     _, component = connected_components(links, directed=False)
-    return pd.Series(component[:n_leads], index=people.lead_ids, name="component")
+    return pd.Series(component[:n_leads], index=pd.Index(people.lead_ids), name="component")

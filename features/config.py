@@ -65,6 +65,8 @@ class DataConfig(Section):
     "A table that breaks one rule in more than this share of its rows stops the run."
     max_line_megabytes: PositiveInt = 8
     "Longest accepted line of a CSV or JSON file."
+    memory_gb: Annotated[float, Field(gt=0)] = 4.0
+    "Memory to work in; larger data go to disk, part by part. It changes no result."
 
 
 class PopulationConfig(Section):
@@ -91,6 +93,15 @@ class SnapshotConfig(Section):
     "Negatives are thinned above this, and weighted back."
 
 
+class JourneyConfig(Section):
+    """Event types that tell how far a lead is; found by their names unless set."""
+
+    consideration: tuple[str, ...] | None = None
+    decision: tuple[str, ...] | None = None
+    ignored: tuple[str, ...] | None = None
+    "Types that tell nothing, such as a bounced e-mail. All further types mean awareness."
+
+
 class FeatureConfig(Section):
     """What the catalogue holds."""
 
@@ -100,6 +111,18 @@ class FeatureConfig(Section):
     "Attributes (`leads.column`, `accounts.column` or plain `column`) that are no features."
     max_event_types: PositiveInt = 40
     "Event types beyond the most frequent ones are counted together as `other`."
+    groups: dict[str, tuple[str, ...]] = {}
+    """Name -> event types that are also counted together. `explicit_interest` is found by names
+    (demo, pricing, contact, trial) unless set; an empty list leaves it out."""
+    journey: JourneyConfig = JourneyConfig()
+    known_at_creation: tuple[str, ...] = ()
+    """Attributes, named as in `drop`, that are known to be filled when a lead is created: the
+    leakage audit takes your word for it."""
+    email_domain: str | None = None
+    """Attribute that holds the domain of the e-mail address; found by name unless set. From this
+    and the next two come the kind of e-mail, seniority and department, and company size band."""
+    job_title: str | None = None
+    company_size: str | None = None
 
 
 class TrainingConfig(Section):

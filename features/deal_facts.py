@@ -6,16 +6,14 @@ Arrays only, as in `features.deals`: the same code for millions of rows and for 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from features.deals import AccountLinks, Links, grouped, sort_each
-from features.histories import ALWAYS, NEVER, Int64s
-
-if TYPE_CHECKING:
-    from features.records import OpportunityRows
+from features.deals import AccountLinks, Links
+from features.histories import ALWAYS, NEVER, History, Int64s
+from features.records import OpportunityRows
 
 # Numba compiles a function for the types it is given, so those carry no annotations.
 _ARRIVES, _CLOSES, _LEAVES = range(3)
@@ -38,66 +36,80 @@ class OpportunityFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnedOpportunities:
-    """The opportunities of leads or accounts (owners): what is known of them after each change."""
+    """The opportunities of leads or accounts (owners), ready to be asked at any instants."""
 
-    starts: Int64s
-    "Slice of each owner."
-    changed: Int64s
-    "Instants of the changes, sorted by owner and instant; known from then on."
+    changes: History
+    "When what is known of each owner changes."
     facts: Int64s
-    "(n_changes, 6), the fields of OpportunityFacts."
+    "(n_changes + 1, 6): what is known after each, as in OpportunityFacts; at last, of nobody."
 
     @classmethod
     def of_leads(
         cls, opportunities: OpportunityRows, links: Links, n_leads: int
     ) -> OwnedOpportunities:
         """Return the opportunities of each lead."""
-        return cls(*_changes(opportunities, *links, n_leads))
+        return _owned(opportunities, links, n_leads)
 
     @classmethod
     def of_accounts(
         cls, opportunities: OpportunityRows, links: AccountLinks, n_accounts: int
     ) -> OwnedOpportunities:
         """Return the opportunities of each account."""
-        return cls(*_changes(opportunities, *links, n_accounts))
+        return _owned(opportunities, links, n_accounts)
 
     def at(self, owners: Int64s, instants: Int64s) -> OpportunityFacts:
         """Return what was known of each owner (-1: nothing) before its instant."""
-        return OpportunityFacts(*_look_up(self.starts, self.changed, self.facts, owners, instants))
+        rows = self.changes.rows(owners, instants)
+        return OpportunityFacts(*_take(self.facts, rows))
+
+
+def _owned(
+    opportunities: OpportunityRows, links: Links | AccountLinks, n_owners: int
+) -> OwnedOpportunities:
+    linked, owners, known_at, until = links
+    instants, changing = _changes(opportunities, linked, owners, known_at, until)
+    changes = History.of(changing, n_owners, instants, np.arange(len(instants)))
+    order = changes.values
+    facts = _follow(opportunities, linked, until, changing, changes.starts, order)
+    return OwnedOpportunities(changes, facts)
 
 
 @njit(cache=True, nogil=True)
-def _changes(opportunities, linked, owners, known_at, until, n_owners):  # type: ignore[no-untyped-def]
-    """Return the fields of OwnedOpportunities."""
-    n_links = len(linked)
-    instants = np.empty((n_links, 3), np.int64)
-    changing = np.full((n_links, 3), -1)  # the owner, where there is such a change
-    for link in range(n_links):
+def _changes(opportunities, linked, owners, known_at, until):  # type: ignore[no-untyped-def]
+    """Return the instant and the owner of each change: 3 * link + kind, -1 where there is none."""
+    instants = np.zeros(3 * len(linked), np.int64)
+    changing = np.full(3 * len(linked), -1)
+    for link in range(len(linked)):
         closes = max(known_at[link], opportunities.closed_known[linked[link]])
-        instants[link, _ARRIVES] = known_at[link]
-        changing[link, _ARRIVES] = owners[link]
+        instants[3 * link + _ARRIVES] = known_at[link]
+        changing[3 * link + _ARRIVES] = owners[link]
         if closes < until[link]:
-            instants[link, _CLOSES] = closes
-            changing[link, _CLOSES] = owners[link]
+            instants[3 * link + _CLOSES] = closes
+            changing[3 * link + _CLOSES] = owners[link]
         if until[link] < NEVER:
-            instants[link, _LEAVES] = until[link]
-            changing[link, _LEAVES] = owners[link]
-    starts, changes = grouped(changing.ravel(), n_owners)
-    sort_each(starts, changes, instants.ravel())
-    facts = np.empty((len(changes), 6), np.int64)
-    for owner in range(n_owners):
+            instants[3 * link + _LEAVES] = until[link]
+            changing[3 * link + _LEAVES] = owners[link]
+    return instants, changing
+
+
+@njit(cache=True, nogil=True)
+def _follow(opportunities, linked, until, changing, starts, changes):  # type: ignore[no-untyped-def]
+    """Return what is known after each change, (n_changes + 1, 6); the last row: of nobody."""
+    facts = np.empty((len(changes) + 1, 6), np.int64)
+    for fact in range(6):
+        facts[-1, fact] = ALWAYS if fact >= _CREATED else 0
+    for owner in range(len(starts) - 1):
         low = starts[owner]
         for position in range(low, starts[owner + 1]):
-            facts[position, :_CREATED] = 0
-            facts[position, _CREATED:] = ALWAYS
-            if position > low:
-                facts[position] = facts[position - 1]
+            before = position - 1 if position > low else -1
+            for fact in range(6):
+                facts[position, fact] = facts[before, fact]
             link, kind = changes[position] // 3, changes[position] % 3
-            has_closed = changing[link, _CLOSES] >= 0
+            has_closed = changing[3 * link + _CLOSES] >= 0
             if _change(facts[position], opportunities, linked[link], kind, has_closed):
                 so_far = changes[low : position + 1]
                 _look_again(facts[position], opportunities, linked, until, until[link], so_far)
-    return starts, instants.ravel()[changes], facts
+    return facts
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +138,8 @@ def _change(known, opportunities, row, kind, has_closed):  # type: ignore[no-unt
 @njit(cache=True, nogil=True)
 def _look_again(known, opportunities, linked, until, instant, changes):  # type: ignore[no-untyped-def]
     """Find the newest instants again among the opportunities that stay after `instant`."""
-    known[_CREATED:] = ALWAYS
+    for fact in range(_CREATED, 6):
+        known[fact] = ALWAYS
     for change in changes:
         link, kind = change // 3, change % 3
         row = linked[link]
@@ -140,22 +153,10 @@ def _look_again(known, opportunities, linked, until, instant, changes):  # type:
 
 
 @njit(cache=True, nogil=True)
-def _look_up(starts, changed, facts, owners, instants):  # type: ignore[no-untyped-def]
-    """Return the six fields of OpportunityFacts."""
-    found = np.zeros((6, len(owners)), np.int64)
-    found[_CREATED:] = ALWAYS
-    for query in range(len(owners)):
-        if owners[query] < 0:
-            continue
-        first, last = starts[owners[query]], starts[owners[query] + 1]
-        low, high = first, last  # the last change before the instant
-        while low < high:
-            middle = (low + high) // 2
-            if changed[middle] < instants[query]:
-                low = middle + 1
-            else:
-                high = middle
-        if low > first:
-            for fact in range(6):
-                found[fact, query] = facts[low - 1, fact]
-    return found
+def _take(facts, rows):  # type: ignore[no-untyped-def]
+    """Return the columns of facts[rows]; -1, nothing known yet, takes the last."""
+    taken = np.empty((6, len(rows)), np.int64)
+    for query in range(len(rows)):
+        for fact in range(6):
+            taken[fact, query] = facts[rows[query], fact]
+    return taken

@@ -6,16 +6,15 @@ and opportunities are codes from 0 (see `features.records`), instants int64 micr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from features.active_leads import active_leads, with_room
 from features.histories import DAY, NEVER, Int64s
 from features.identity import AccountFrom, People
-
-if TYPE_CHECKING:
-    from features.records import ContactRows, OpportunityRows
+from features.records import ContactRows, OpportunityRows
 
 # Numba compiles a function for the types it is given, so those carry no annotations.
 
@@ -61,18 +60,20 @@ def link(
     empty unless `asks_events`. Leads merged with a labelled one before the closing was recorded
     (or at all, while open) are the same person and are labelled too.
     """
-    # Not before `closed`: a merge between the two was the truth while nobody knew of the closing.
     n_leads, merges = len(people.lead_ids), people.merges
     first_contact, asking, is_asking = _first_contacts(opportunities, contacts)
-    active = np.empty((3, 0), np.int64)
+    active = (np.empty(0, np.int64),) * 3
     if is_asking:
-        in_account = _by_account(asking, opportunities.created, len(people.account_ids))
-        window = attribution_days * DAY
-        candidates = _by_lead(
-            in_account, event_leads, event_occurred, event_accounts, window, n_leads
-        )
-        active = _active_leads(
-            in_account, candidates, event_occurred, event_accounts, event_account_visible, window
+        active = active_leads(
+            opportunities.created,
+            asking,
+            event_leads,
+            event_occurred,
+            event_accounts,
+            event_account_visible,
+            n_leads,
+            len(people.account_ids),
+            attribution_days * DAY,
         )
     merging = (merges.gone, merges.survivor, merges.recorded)
     return Links(*_label(opportunities, contacts, first_contact, active, merging, n_leads))
@@ -102,7 +103,7 @@ def opportunity_accounts(
 
 
 @njit(cache=True, nogil=True)
-def grouped(owners, n_owners):  # type: ignore[no-untyped-def]
+def _grouped(owners, n_owners):  # type: ignore[no-untyped-def]
     """Return where each owner's slice starts, and the rows by owner; rows of none (-1) left out."""
     starts = np.zeros(n_owners + 1, np.int64)
     for owner in owners:
@@ -118,30 +119,6 @@ def grouped(owners, n_owners):  # type: ignore[no-untyped-def]
             rows[free[owner]] = row
             free[owner] += 1
     return starts, rows
-
-
-@njit(cache=True, nogil=True)
-def sort_each(starts, rows, instants):  # type: ignore[no-untyped-def]
-    """Sort the rows of each owner by instant, in place."""
-    for owner in range(len(starts) - 1):
-        # Exports mostly arrive in order: sort only the slices that are not.
-        for position in range(starts[owner] + 1, starts[owner + 1]):
-            if instants[rows[position - 1]] > instants[rows[position]]:
-                part = rows[starts[owner] : starts[owner + 1]]
-                part[:] = part[np.argsort(instants[part], kind="mergesort")]
-                break
-
-
-@njit(cache=True, nogil=True)
-def _first_after(sorted_instants, low, high, instant):  # type: ignore[no-untyped-def]
-    """Return the first position in [low, high) with a later instant, else `high`."""
-    while low < high:
-        middle = (low + high) // 2
-        if sorted_instants[middle] > instant:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 @njit(cache=True, nogil=True)
@@ -168,126 +145,45 @@ def _first_contacts(opportunities, contacts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _by_account(accounts, created, n_accounts):  # type: ignore[no-untyped-def]
-    """Return the opportunities by account and creation: starts, rows and their creations."""
-    starts, rows = grouped(accounts, n_accounts)
-    sort_each(starts, rows, created)
-    return starts, rows, created[rows]
-
-
-@njit(cache=True, nogil=True)
-def _by_lead(in_account, leads, occurred, accounts, window, n_leads):  # type: ignore[no-untyped-def]
-    """Return, by lead and occurrence, the events in the window of some opportunity."""
-    starts, _, created = in_account
-    owners = np.full(len(leads), -1)
-    for event in range(len(leads)):
-        account = accounts[event]
-        if account < 0 or starts[account] == starts[account + 1]:
-            continue
-        high = starts[account + 1]
-        next_created = _first_after(created, starts[account], high, occurred[event])
-        if next_created < high and created[next_created] - window <= occurred[event]:
-            owners[event] = leads[event]
-    lead_starts, events = grouped(owners, n_leads)
-    sort_each(lead_starts, events, occurred)
-    return lead_starts, events
-
-
-@njit(cache=True, nogil=True)
-def _active_leads(in_account, by_lead, occurred, accounts, visible, window):  # type: ignore[no-untyped-def]
-    """Return (opportunity, lead, known at) of the leads active on its account, (3, n_pairs).
-
-    A lead that left the account and came back may come twice.
-    """
-    lead_starts, events = by_lead
-    pairs, n_pairs = np.empty((3, len(in_account[1])), np.int64), 0
-    earliest = np.empty(len(events), np.int64)
-    for lead in range(len(lead_starts) - 1):
-        low = lead_starts[lead]
-        while low < lead_starts[lead + 1]:
-            account, high = accounts[events[low]], low + 1
-            while high < lead_starts[lead + 1] and accounts[events[high]] == account:
-                high += 1
-            run = events[low:high]
-            pairs, n_pairs = _slide(
-                in_account, account, lead, run, occurred, visible, window, earliest, pairs, n_pairs
-            )
-            low = high
-    return pairs[:, :n_pairs]
-
-
-@njit(cache=True, nogil=True)
-def _slide(in_account, account, lead, run, occurred, visible, window, earliest, pairs, n_pairs):  # type: ignore[no-untyped-def]
-    """Add a pair for each opportunity of the account with an event of `run` in its window.
-
-    A sliding minimum, so that many events before many opportunities are not quadratic: `earliest`
-    holds the events inside the window that no later one has been visible before.
-    """
-    starts, opportunities, created = in_account
-    position, last = starts[account], starts[account + 1]
-    entered = head = tail = 0
-    while position < last:
-        while entered < len(run) and occurred[run[entered]] < created[position]:
-            while head < tail and visible[earliest[tail - 1]] >= visible[run[entered]]:
-                tail -= 1
-            earliest[tail] = run[entered]
-            tail += 1
-            entered += 1
-        while head < tail and occurred[earliest[head]] < created[position] - window:
-            head += 1
-        if head < tail:
-            if n_pairs == pairs.shape[1]:
-                pairs = np.concatenate((pairs, np.empty_like(pairs)), axis=1)
-            pairs[0, n_pairs], pairs[1, n_pairs] = opportunities[position], lead
-            pairs[2, n_pairs] = visible[earliest[head]]
-            n_pairs += 1
-            position += 1
-        elif entered < len(run):
-            position = _first_after(created, position, last, occurred[run[entered]])
-        else:
-            break
-    return pairs, n_pairs
-
-
-@njit(cache=True, nogil=True)
-def _put(found, n_found, first, seats, row):  # type: ignore[no-untyped-def]
-    """Add (opportunity, owner, known at, until) unless the same was known earlier.
+def _put(found, n_found, first, seats, opportunity, owner, known_at, until):  # type: ignore[no-untyped-def]
+    """Put a column into `found` unless the same was known earlier; return how many there are.
 
     The same: the same owner among found[:, first:]. `seats` is where each owner was put last.
     """
-    _, owner, known_at, until = row
     if owner < 0 or known_at >= until:
-        return found, n_found
+        return n_found
     seat = seats[owner]
     if seat >= first:
         found[2, seat] = min(found[2, seat], known_at)
-        return found, n_found
-    if n_found == found.shape[1]:
-        found = np.concatenate((found, np.empty((4, n_found + 8), np.int64)), axis=1)
-    for column in range(4):
-        found[column, n_found] = row[column]
+        return n_found
+    found[0, n_found], found[1, n_found] = opportunity, owner
+    found[2, n_found], found[3, n_found] = known_at, until
     seats[owner] = n_found
-    return found, n_found + 1
+    return n_found + 1
 
 
 @njit(cache=True, nogil=True)
 def _put_merged(found, n_found, first, seats, same, closed_known):  # type: ignore[no-untyped-def]
-    """Add whoever is one person with a lead of found[:, first:] before the closing was known."""
+    """Put whoever is one person with a lead of found[:, first:] before the closing was known.
+
+    Not before `closed`: a merge between the two was the truth while nobody knew of the closing.
+    """
     starts, others, recorded = same
     is_settled = len(others) == 0
-    while not is_settled:  # a merge may be reached by several ways
+    while not is_settled:  # a lead may be reached by several ways
         is_settled = True
         position = first
-        while position < n_found:  # grows meanwhile
+        while position < n_found:  # which grows
             lead, known_at, until = found[1, position], found[2, position], found[3, position]
+            found = with_room(found, n_found + starts[lead + 1] - starts[lead])
             for row in range(starts[lead], starts[lead + 1]):
                 if recorded[row] >= closed_known:
                     continue
-                seat = seats[others[row]]
-                together = max(known_at, recorded[row])
-                is_settled &= not (seat >= first and found[2, seat] > together)
-                pair = (found[0, position], others[row], together, until)
-                found, n_found = _put(found, n_found, first, seats, pair)
+                seat, merged_at = seats[others[row]], max(known_at, recorded[row])
+                is_settled &= not (seat >= first and found[2, seat] > merged_at)
+                n_found = _put(
+                    found, n_found, first, seats, found[0, position], others[row], merged_at, until
+                )
             position += 1
     return found, n_found
 
@@ -295,58 +191,70 @@ def _put_merged(found, n_found, first, seats, same, closed_known):  # type: igno
 @njit(cache=True, nogil=True)
 def _label(opportunities, contacts, first_contact, active, merging, n_leads):  # type: ignore[no-untyped-def]
     """Return the columns of `Links`."""
-    n_opportunities = len(opportunities.created)
-    contact_starts, contact_rows = grouped(contacts.opportunities, n_opportunities)
-    active_starts, active_rows = grouped(active[0], n_opportunities)
-    gone, survivor, merged = merging
-    same_starts, same_rows = grouped(np.concatenate((gone, survivor)), n_leads)
-    others = np.concatenate((survivor, gone))[same_rows]
-    same = (same_starts, others, np.concatenate((merged, merged))[same_rows])
-    room = n_opportunities + len(contact_rows) + len(active_rows)
-    found, n_found = np.empty((4, room), np.int64), 0
+    n_opportunities, forever = len(opportunities.created), np.int64(NEVER)
+    contact_starts, contact_rows = _grouped(contacts.opportunities, n_opportunities)
+    active_opportunities, active_leads, active_known = active
+    active_starts, active_rows = _grouped(active_opportunities, n_opportunities)
+    same = _same_person(merging, n_leads)
+    found, n_found = np.empty((4, n_opportunities + len(active_rows)), np.int64), np.int64(0)
     seats = np.full(n_leads, -1)
     for row in range(n_opportunities):
-        known_at, until = opportunities.created_known[row], first_contact[row]
-        closed_known = opportunities.closed_known[row]
+        known_at, closed_known = opportunities.created_known[row], opportunities.closed_known[row]
+        low, high = active_starts[row], active_starts[row + 1]
+        contact_low, contact_high = contact_starts[row], contact_starts[row + 1]
+        found = with_room(found, n_found + high - low)
         first = n_found
-        for n in active_rows[active_starts[row] : active_starts[row + 1]]:
-            pair = (row, active[1, n], max(active[2, n], known_at), until)
-            found, n_found = _put(found, n_found, first, seats, pair)
+        for n in active_rows[low:high]:
+            lead, active_at = active_leads[n], max(active_known[n], known_at)
+            n_found = _put(found, n_found, first, seats, row, lead, active_at, first_contact[row])
         found, n_found = _put_merged(found, n_found, first, seats, same, closed_known)
+        found = with_room(found, n_found + contact_high - contact_low + 1)
         first = n_found
-        if opportunities.leads[row] == -1:
-            for n in contact_rows[contact_starts[row] : contact_starts[row + 1]]:
-                pair = (row, contacts.leads[n], max(contacts.recorded[n], known_at), NEVER)
-                found, n_found = _put(found, n_found, first, seats, pair)
-        else:
-            pair = (row, opportunities.leads[row], known_at, NEVER)
-            found, n_found = _put(found, n_found, first, seats, pair)
+        if opportunities.leads[row] != -1:
+            lead = opportunities.leads[row]
+            n_found = _put(found, n_found, first, seats, row, lead, known_at, forever)
+            contact_high = contact_low  # it has no contacts
+        for n in contact_rows[contact_low:contact_high]:
+            lead, contact_at = contacts.leads[n], max(contacts.recorded[n], known_at)
+            n_found = _put(found, n_found, first, seats, row, lead, contact_at, forever)
         found, n_found = _put_merged(found, n_found, first, seats, same, closed_known)
     return found[0, :n_found], found[1, :n_found], found[2, :n_found], found[3, :n_found]
 
 
 @njit(cache=True, nogil=True)
+def _same_person(merging, n_leads):  # type: ignore[no-untyped-def]
+    """Return the leads each lead is merged with, either way: starts, the others and when."""
+    gone, survivor, recorded = merging
+    starts, rows = _grouped(np.concatenate((gone, survivor)), n_leads)
+    return (
+        starts,
+        np.concatenate((survivor, gone))[rows],
+        np.concatenate((recorded, recorded))[rows],
+    )
+
+
+@njit(cache=True, nogil=True)
 def _belong(opportunities, links, of_leads, names_first, n_accounts):  # type: ignore[no-untyped-def]
     """Return the columns of `AccountLinks`; `of_leads` is the account of each link's lead."""
-    n_opportunities = len(opportunities.created)
-    found, n_found = np.empty((4, n_opportunities + len(of_leads)), np.int64), 0
+    n_opportunities, forever = len(opportunities.created), np.int64(NEVER)
+    found = np.empty((4, n_opportunities + len(of_leads)), np.int64)
+    n_found = high = np.int64(0)
     seats = np.full(n_accounts, -1)
-    high = 0
     for row in range(n_opportunities):
         named, known_at = opportunities.accounts[row], opportunities.created_known[row]
         low = high
         while high < len(of_leads) and links.opportunities[high] == row:
             high += 1
         if names_first and named >= 0:  # no link is known before the opportunity is
-            found, n_found = _put(found, n_found, n_found, seats, (row, named, known_at, NEVER))
+            n_found = _put(found, n_found, n_found, seats, row, named, known_at, forever)
             continue
-        first, until = n_found, NEVER
+        first, first_link = n_found, forever
         for n in range(low, high):
             if n > low and links.until[n] != links.until[n - 1]:
                 first = n_found
-            if of_leads[n] >= 0:
-                pair = (row, of_leads[n], links.known_at[n], links.until[n])
-                found, n_found = _put(found, n_found, first, seats, pair)
-                until = min(until, links.known_at[n])
-        found, n_found = _put(found, n_found, n_found, seats, (row, named, known_at, until))
+            account, linked_at, until = of_leads[n], links.known_at[n], links.until[n]
+            n_found = _put(found, n_found, first, seats, row, account, linked_at, until)
+            if account >= 0:
+                first_link = min(first_link, linked_at)
+        n_found = _put(found, n_found, n_found, seats, row, named, known_at, first_link)
     return found[0, :n_found], found[1, :n_found], found[2, :n_found], found[3, :n_found]

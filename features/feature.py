@@ -11,6 +11,12 @@ ALL_EVENTS = "events"
 "Stream of all engagement events; `events.pricing_view` is the stream of one type."
 OTHER_EVENTS = "events.*"
 "Stream of the types that have no stream of their own."
+GROUPS = "groups"
+"`groups.explicit_interest` is the stream of the types of a group."
+JOURNEY = "journey"
+"`journey.decision` is the stream of the types that mean a stage of the journey."
+JOURNEY_STAGES = ("awareness", "consideration", "decision")
+"What the codes of `journey_stage` stand for. Types of no other stage mean awareness."
 
 BY_LEAD = (
     "count",
@@ -19,7 +25,13 @@ BY_LEAD = (
     "days_since_first",
     "decayed_count",
     "active_days",
+    "distinct_contents",
+    "distinct_campaigns",
     "trend",
+    "longest_silence",
+    "journey_stage",
+    "first_touch_channel",
+    "last_touch_channel",
 )
 "Aggregations over the events of the lead."
 BY_ACCOUNT = (
@@ -29,26 +41,39 @@ BY_ACCOUNT = (
     "days_since_colleague",
 )
 "Aggregations over the events of the account: of colleagues only, or of all."
+ENGINEERED = ("email_kind", "seniority", "department", "size_band")
+"Categories read off one attribute."
 _OPPORTUNITIES = (
     "days_since_opportunity",
     "open_opportunities",
     "lost_opportunities",
     "days_since_lost",
 )
+_CUSTOMERS = ("account_won_opportunities", "account_days_since_won")
 AGGREGATIONS = frozenset(
     (
         *BY_LEAD,
         *BY_ACCOUNT,
         "attribute",
+        *ENGINEERED,
         "lead_age_days",
         "account_leads",
         "days_since_stage_change",
         "times_recycled",
         *_OPPORTUNITIES,
         *(f"account_{name}" for name in _OPPORTUNITIES),
+        *_CUSTOMERS,
     )
 )
 "All ways to make a feature."
+
+
+@dataclass(frozen=True)
+class EventGroup:
+    """Event types that are counted together, besides in the streams of their own."""
+
+    stream: str
+    event_types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +91,8 @@ class Feature:
     aggregation: str
     "How it is made; `attribute` for a column as known at `as_of`."
     stream: str = ""
-    "Event stream of the timeline, or `leads.column` / `accounts.column` of an attribute."
+    """Event stream of the timeline, or `leads.column` / `accounts.column` of an attribute;
+    `journey_stage` reads the streams of all stages."""
     window_days: int | None = None
     half_life_days: int | None = None
     dtype: Literal["number", "category"] = "number"

@@ -15,12 +15,14 @@ from features.cells import category, quoted, typed_column
 from features.checking import rejected_rows
 from features.config import Config, FlatSource, TableSource
 from features.data_until import newest_plausible
+from features.emails import address_columns, email_parts
 from features.errors import InputError
 from features.flat_checks import check_classes, check_flat, flat_attributes, own_columns
 from features.load_report import LoadReport, Note, TableReport, naming_rejects, write_rejects
 from features.reading import RawTable, Reader, open_reader
 from features.rules import Rule, day, refuse_malformed, refuse_too_many
 from features.sources import content_digest, fetch
+from features.tables import EMAIL_HASH
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class FlatExport:
     `rows` has `lead_id`, `account_id` (str), `as_of` (datetime64[us], NaT without dates),
     `is_eligible` (True), then the attributes (numbers float32, categories str), then `won`
     (float64 0/1, NaN where the cell is empty) if the export has a label and `won_at`
-    (datetime64[us], NaT if not won) if it has instants of wins.
+    (datetime64[us], NaT if not won) if it has instants of wins. Where the export has e-mail
+    addresses, `email_hash` stands among the attributes' columns, but is none of `attributes`.
     """
 
     rows: pd.DataFrame
@@ -85,7 +88,7 @@ def load_flat(
     known_until = source.labels_known_until
     return FlatExport(
         rows,
-        tuple(attributes),
+        tuple(name for name in attributes if name != EMAIL_HASH),
         None if known_until is None else pd.Timestamp(known_until),
         data_until,
         report,
@@ -150,7 +153,8 @@ def _load_to_score(
     connection = reader.connection
     try:
         folded = {name.casefold(): name for name in raw.columns}
-        missing = [name for name in expected if name.casefold() not in folded]
+        derived = _from_addresses(connection, raw, folded)
+        missing = [name for name in expected if name.casefold() not in {*folded, *derived}]
         if missing:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise InputError(
@@ -166,7 +170,7 @@ def _load_to_score(
             if name and name.casefold() in folded
         }
         attributes: dict[str, tuple[str, str]] = {
-            name: (_as_expected(folded[name.casefold()], raw, dtype), dtype)
+            name: (derived.get(name) or _as_expected(folded[name.casefold()], raw, dtype), dtype)
             for name, dtype in expected.items()
         }
         notes = _unreadable_numbers(connection, raw, expected, folded)
@@ -190,6 +194,16 @@ def _read(config: Config, folder: Path, source: TableSource) -> tuple[Reader, Ra
         reader.connection.close()
         raise
     return reader, raw
+
+
+def _from_addresses(
+    connection: duckdb.DuckDBPyConnection, raw: RawTable, folded: dict[str, str]
+) -> dict[str, str]:
+    """Return the SQL of columns that a model may know and the file holds as e-mail addresses."""
+    found = address_columns(connection, raw, list(raw.columns))
+    kept = set(folded) - {name.casefold() for name in found}
+    parts = email_parts(found[0]) if found else {}
+    return {name: sql for name, sql in parts.items() if name not in kept}
 
 
 def _as_expected(name: str, raw: RawTable, dtype: str) -> str:

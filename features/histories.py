@@ -5,6 +5,7 @@ Owners (leads, accounts) are integers from 0, instants int64 microseconds since 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 from numba import njit
 
+from features.threads import in_threads
+
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Ids = pd.Index | Sequence[str]
+"Distinct ids, by code."
 
 DAY = 86_400_000_000
 "Microseconds of a day."
@@ -34,11 +39,27 @@ def micros(instants: pd.Series, missing: int = NEVER) -> Int64s:
     return np.where(np.isnat(values), np.int64(missing), values.view(np.int64))
 
 
-def codes_in(ids: pd.Series, known: pd.Index) -> Int64s:
-    """Return the position of each id in `known`, -1 for missing and unknown ids."""
-    codes, distinct = pd.factorize(ids)
-    positions = known.get_indexer(pd.Index(distinct)).astype(np.int64)
-    return np.append(positions, np.int64(-1))[codes]
+def codes_in(ids: pd.Series, known: Ids) -> Int64s:
+    """Return the position of each id in `known` (distinct), -1 for missing and unknown ids.
+
+    >>> codes_in(pd.Series(["b", None, "c"], dtype="str"), pd.Index(["a", "b"])).tolist()
+    [1, -1, -1]
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted, places = pa.array(ids, from_pandas=True), pa.array(known, from_pandas=True)
+    codes = np.full(len(ids), -1, np.int64)
+    if not len(places) or wanted.type == pa.null():
+        return codes
+    wanted = wanted.cast(places.type)
+
+    def look_up(first: int, last: int) -> None:
+        found = pc.index_in(wanted.slice(first, last - first), value_set=places)
+        codes[first:last] = found.fill_null(-1).to_numpy()
+
+    in_threads(look_up, np.arange(len(ids) + 1))
+    return codes
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
@@ -73,6 +94,48 @@ def _last_before(starts: Int64s, known_at: Int64s, owners: Int64s, instants: Int
     return positions
 
 
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def _sorted_history(
+    owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s
+) -> tuple[Int64s, Int64s, Int64s]:
+    """Return the slice of each owner, and instants and values by owner, instant and value."""
+    starts = np.zeros(n_owners + 1, np.int64)
+    for owner in owners:
+        if owner >= 0:
+            starts[owner + 1] += 1
+    for owner in range(n_owners):
+        starts[owner + 1] += starts[owner]
+    free = starts[:-1].copy()
+    instants, kept = np.empty(starts[-1], np.int64), np.empty(starts[-1], np.int64)
+    for row in range(len(owners)):
+        if owners[row] >= 0:
+            place = free[owners[row]]
+            instants[place], kept[place] = known_at[row], values[row]
+            free[owners[row]] += 1
+    for owner in range(n_owners):
+        low, high = starts[owner], starts[owner + 1]
+        # Exports mostly arrive in order: sort only the slices that are not.
+        for place in range(low + 1, high):
+            is_later = instants[place] > instants[place - 1]
+            if not is_later and (
+                instants[place] < instants[place - 1] or kept[place] < kept[place - 1]
+            ):
+                by_value = np.argsort(kept[low:high], kind="mergesort")
+                order = by_value[np.argsort(instants[low:high][by_value], kind="mergesort")]
+                instants[low:high] = instants[low:high][order]
+                kept[low:high] = kept[low:high][order]
+                break
+    return starts, instants, kept
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def _keep_largest(starts: Int64s, values: Int64s) -> None:
+    """Replace each value by the largest of its owner so far."""
+    for owner in range(len(starts) - 1):
+        for row in range(starts[owner] + 1, starts[owner + 1]):
+            values[row] = max(values[row], values[row - 1])
+
+
 def ranges(first: Int64s, last: Int64s) -> tuple[Int64s, Int64s]:
     """Return every integer of the ranges [first, last), and which range each comes from.
 
@@ -99,18 +162,14 @@ class History:
 
         Of rows known at the same instant the largest value counts as the newest.
         """
-        owned = owners >= 0
-        owners, known_at, values = owners[owned], known_at[owned], values[owned]
-        order = np.lexsort((values, known_at, owners))
-        return cls(group_starts(owners, n_owners), known_at[order], values[order])
+        return cls(*_sorted_history(owners, n_owners, known_at, values))
 
     @classmethod
     def of_newest(cls, owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s) -> History:
         """Return the history of the largest value known so far: `newest` is then the maximum."""
         history = cls.of(owners, n_owners, known_at, values)
-        owner_of_row = np.repeat(np.arange(n_owners), np.diff(history.starts))
-        largest = pd.Series(history.values).groupby(owner_of_row).cummax().to_numpy(np.int64)
-        return cls(history.starts, history.known_at, largest)
+        _keep_largest(history.starts, history.values)
+        return history
 
     def rows(self, owners: Int64s, instants: Int64s) -> Int64s:
         """Return the position of each owner's newest row known before the instant, else -1."""

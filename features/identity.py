@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from numba import njit
 
-from features.free_mail import FREE_MAIL as FREE_MAIL
-from features.histories import ALWAYS, NEVER, History, Int64s, group_starts, ranges
+from features.histories import ALWAYS, NEVER, History, Ids, Int64s, group_starts, ranges
 from features.records import AccountFrom as AccountFrom
 from features.records import EventRows, LeadRows, lead_rows
 from features.tables import Tables
@@ -30,8 +27,8 @@ class Merges:
 class People:
     """Leads and accounts as integer codes, in the order of their sorted ids."""
 
-    lead_ids: Sequence[str] | pd.Index
-    account_ids: Sequence[str] | pd.Index
+    lead_ids: Ids
+    account_ids: Ids
     created: Int64s
     "Instant of creation, by lead."
     recorded: Int64s
@@ -82,10 +79,12 @@ def know_people(tables: Tables, account_from: AccountFrom = "account_id") -> Peo
     return people_of(*lead_rows(tables, account_from))
 
 
-def people_of(
-    lead_ids: Sequence[str] | pd.Index, account_ids: Sequence[str] | pd.Index, rows: LeadRows
-) -> People:
-    """Return the leads of `rows` with their accounts and merges."""
+def people_of(lead_ids: Ids, account_ids: Ids, rows: LeadRows) -> People:
+    """Return the leads of `rows` with their accounts and merges.
+
+    Nothing is known of a lead before its first row is recorded: not its account, even in a
+    current-state export, nor that another was merged into it.
+    """
     n_leads = len(lead_ids)
     created, recorded = np.full(n_leads, NEVER), np.full(n_leads, NEVER)
     np.minimum.at(created, rows.leads, rows.created)
@@ -95,14 +94,20 @@ def people_of(
         account_ids=account_ids,
         created=created,
         recorded=recorded,
-        accounts=History.of(rows.leads, n_leads, rows.known, rows.accounts),
-        merges=_merges(rows.leads, rows.merged_into, rows.recorded),
+        accounts=History.of(
+            rows.leads, n_leads, np.maximum(rows.known, recorded[rows.leads]), rows.accounts
+        ),
+        merges=_merges(
+            rows.leads,
+            rows.merged_into,
+            np.maximum(rows.recorded, recorded[rows.merged_into]) if n_leads else rows.recorded,
+        ),
     )
 
 
 @njit(cache=True, nogil=True)
 def _rows_at(starts, known_at, owners, instants):  # type: ignore[no-untyped-def]
-    """Return each owner's newest row known at the instant (that very one counts), else its first."""
+    """Return each owner's newest row known at the instant, itself included, else its first."""
     rows = np.empty(len(owners), np.int64)
     for query in range(len(owners)):
         row = starts[owners[query]]
@@ -143,7 +148,7 @@ def _members(people: People) -> Members:
     history = people.accounts
     n_leads, n_accounts = max(len(people.lead_ids), 1), len(people.account_ids)
     owners = np.repeat(np.arange(len(people.lead_ids)), np.diff(history.starts))
-    accounts = history.values  # noqa: PD011  # not pandas
+    accounts = history.values  # not pandas
     keys = accounts * n_leads + owners
     pairs = np.unique(keys[accounts >= 0])
     merges = people.merges
@@ -159,7 +164,7 @@ def _members(people: People) -> Members:
     first = group_starts(pairs // n_leads, n_accounts)
 
     def number(of_keys: Int64s) -> Int64s:
-        return np.searchsorted(pairs, of_keys) - first[of_keys // n_leads]
+        return np.asarray(np.searchsorted(pairs, of_keys) - first[of_keys // n_leads])
 
     of_row = np.zeros(len(keys), np.int64)
     of_row[accounts >= 0] = number(keys[accounts >= 0])
@@ -201,28 +206,3 @@ def with_merged(events: EventRows, people: People) -> tuple[Int64s, Int64s, Int6
         np.append(events.visible, visible),
     )
 
-
-# TEMPORARY until features/opportunities.py is on arrays
-
-
-@dataclass(frozen=True)
-class OldEventRows:
-    leads: Int64s
-    occurred: Int64s
-    visible: Int64s
-    accounts: Int64s
-    account_visible: Int64s
-
-
-def event_rows(tables: Tables, people: People) -> tuple[OldEventRows, pd.DataFrame]:
-    from features.histories import codes_in, micros
-
-    events = tables.engagement_events
-    leads = codes_in(events["lead_id"], people.lead_ids)
-    if (leads < 0).any():
-        events, leads = events[leads >= 0], leads[leads >= 0]
-    occurred = micros(events["occurred_at"])
-    visible = np.maximum(occurred, micros(events["recorded_at"]))
-    rows = people.event_rows(leads, occurred)
-    accounts, known = people.accounts.values[rows], people.accounts.known_at[rows]
-    return OldEventRows(leads, occurred, visible, accounts, np.maximum(visible, known)), events

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +65,10 @@ class LoadReport:
     "Table -> `rule`, `row` (counted from 1) and the row's own cells."
     notes: tuple[Note, ...] = ()
     "About the load as a whole."
+
+    def with_notes(self, notes: Iterable[Note]) -> LoadReport:
+        """Return the report with `notes` about the load as a whole added."""
+        return replace(self, notes=(*self.notes, *notes))
 
     def lines(self) -> list[str]:
         """Return the report as text, without a single cell of the data."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from features.columns import Columns
 from features.config import PopulationConfig
 from features.deal_facts import OwnedOpportunities
-from features.histories import DAY, Bools, History, Int64s, codes_in, micros
+from features.histories import DAY, Bools, History, Ids, Int64s, codes_in, micros
 from features.identity import People
 from features.records import records_of
 from features.tables import Tables
@@ -125,6 +124,7 @@ def standing(tables: Tables, population: PopulationConfig, pairs: pd.DataFrame) 
     )
 
 
-def ids_of(codes: Int64s, ids: Sequence[str] | pd.Index) -> pd.api.extensions.ExtensionArray:
+def ids_of(codes: Int64s, ids: Ids) -> pd.api.extensions.ExtensionArray:
     """Return the ids of `codes` as `str`, missing for -1."""
-    return pd.array(ids, dtype="str").take(codes, allow_fill=True)
+    array: pd.api.extensions.ExtensionArray = pd.Series(ids, dtype="str").array
+    return array.take(codes, allow_fill=True)

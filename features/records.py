@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import InputError
-from features.free_mail import FREE_MAIL
-from features.histories import ALWAYS, Bools, Int32s, Int64s, codes_in, micros
+from features.free_mail import is_free_mail
+from features.histories import ALWAYS, Bools, Ids, Int32s, Int64s, codes_in, micros
 from features.tables import Tables
 
 AccountFrom = Literal["account_id", "email_domain"]
@@ -66,6 +66,24 @@ class EventRows(NamedTuple):
     channels: Int32s
     "Position in `Records.channels`, -1 for none."
 
+    def of_known_leads(self) -> EventRows:
+        """Return the events whose lead is known (not negative)."""
+        known = self.leads >= 0
+
+        def taken(codes: Int32s) -> Int32s:
+            return codes[known] if len(codes) else codes
+
+        return EventRows(
+            self.leads[known],
+            self.occurred[known],
+            self.visible[known],
+            self.types[known],
+            self.values[known],
+            taken(self.contents),
+            taken(self.campaigns),
+            taken(self.channels),
+        )
+
 
 class OpportunityRows(NamedTuple):
     """One entry per opportunity, in the order of the table."""
@@ -113,8 +131,8 @@ class Attributes(Protocol):
 class Records:
     """The tables as integers."""
 
-    lead_ids: Sequence[str] | pd.Index
-    account_ids: Sequence[str] | pd.Index
+    lead_ids: Ids
+    account_ids: Ids
     leads: LeadRows
     accounts: AccountRows
     events: EventRows
@@ -190,13 +208,13 @@ def account_column(leads: pd.DataFrame, account_from: AccountFrom) -> pd.Series:
             'needs. Add it in [tables.leads], or use account_from = "account_id".'
         )
     domains = leads["email_domain"].str.strip().str.lower()
-    return domains.where(~domains.isin(FREE_MAIL))
+    free = [domain for domain in domains.dropna().unique() if is_free_mail(domain)]
+    return domains.where(~domains.isin(free))
 
 
 def _sorted_ids(ids: pd.Series) -> pd.Index:
     # Loaders hand on leads sorted by id: then there is nothing to sort.
-    distinct = ids.drop_duplicates().dropna()
-    index = pd.Index(distinct)
+    index: pd.Index = pd.Index(ids.drop_duplicates().dropna())
     return index if index.is_monotonic_increasing else index.sort_values()
 
 
@@ -204,10 +222,10 @@ def _names(texts: pd.Series) -> list[str]:
     return sorted(texts.dropna().unique())
 
 
-def _ranks(texts: pd.Series, is_read: bool, kept: Bools | slice) -> Int32s:
-    if not is_read:
+def _ranks(texts: pd.Series | None, is_read: bool) -> Int32s:
+    if texts is None or not is_read:
         return np.empty(0, np.int32)
-    return codes_in(texts, pd.Index(_names(texts), dtype="str"))[kept].astype(np.int32)
+    return codes_in(texts, _names(texts)).astype(np.int32)
 
 
 def _events(
@@ -215,23 +233,19 @@ def _events(
 ) -> tuple[list[str], EventRows]:
     events = tables.engagement_events
     leads = codes_in(events["lead_id"], lead_ids)
-    kept: Bools | slice = slice(None)
-    if (leads < 0).any():
-        kept = leads >= 0
     occurred = micros(events["occurred_at"])
     visible = np.maximum(occurred, micros(events["recorded_at"]))
     types, names = pd.factorize(events["event_type"])
     values = np.zeros(len(events), np.int64)
     if "value" in read:
         values = millionths(events["value"].to_numpy(np.float64))
-    rows = EventRows(
-        leads[kept],
-        occurred[kept],
-        visible[kept],
-        types.astype(np.int32)[kept],
-        values[kept],
-        *(_ranks(events[name], name in read, kept) for name in ("content", "campaign", "channel")),
+    contents, campaigns, channels = (
+        _ranks(events.get(name), name in read) for name in ("content", "campaign", "channel")
     )
+    rows = EventRows(
+        leads, occurred, visible, types.astype(np.int32), values, contents, campaigns, channels
+    )
+    rows = rows if leads.min(initial=0) >= 0 else rows.of_known_leads()
     return [str(name) for name in names], rows
 
 
@@ -241,7 +255,7 @@ def millionths(values: npt.NDArray[np.float64]) -> Int64s:
     >>> millionths(np.array([1.5, np.nan])).tolist()
     [1500000, 0]
     """
-    amounts = np.clip(np.nan_to_num(values, nan=0.0), -_LARGEST_VALUE, _LARGEST_VALUE)
+    amounts = np.where(np.isnan(values), 0.0, values).clip(-_LARGEST_VALUE, _LARGEST_VALUE)
     return np.rint(amounts * 1e6).astype(np.int64)
 
 
@@ -290,7 +304,7 @@ class _TableAttributes:
     def _column(self, stream: str) -> pd.Series | None:
         owner, _, column = stream.partition(".")
         table: pd.DataFrame = getattr(self._tables, owner)
-        return table[column] if column in table else None
+        return table.get(column)
 
     def numbers(self, stream: str) -> npt.NDArray[np.float32]:
         column = self._column(stream)

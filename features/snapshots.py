@@ -11,11 +11,11 @@ import pandas as pd
 from features.catalogue import INDEX_COLUMNS, Catalogue
 from features.columns import Columns, Texts
 from features.config import PopulationConfig
-from features.feature import BY_ACCOUNT, BY_LEAD
 from features.histories import DAY, Int64s, codes_in, micros
+from features.plan import Plans
 from features.population import Facts, ids_of, know_facts
 from features.records import Records, records_of
-from features.streams import Matrix, Timelines, event_columns, timelines_of
+from features.streams import Matrix, Timelines
 from features.tables import Tables
 
 _WEEK = 7 * DAY
@@ -120,34 +120,30 @@ class Past:
     @classmethod
     def of(cls, tables: Tables, catalogue: Catalogue) -> Past:
         """Return the past of `tables`, as far as the features of `catalogue` look at it."""
-        read = event_columns(catalogue.features)
-        return cls.of_records(records_of(tables, catalogue.account_from, read), catalogue)
+        plans = Plans.of(catalogue)
+        records = records_of(tables, catalogue.account_from, plans.event_columns)
+        return cls.of_records(records, catalogue, plans)
 
     @classmethod
-    def of_records(cls, records: Records, catalogue: Catalogue) -> Past:
-        """Return the past of tables that are integers already."""
+    def of_records(cls, records: Records, catalogue: Catalogue, plans: Plans) -> Past:
+        """Return the past of tables that are integers already; `plans` are the catalogue's."""
         columns = Columns.of(records, catalogue.account_from, catalogue.attribution_days)
-        return cls(catalogue, columns, timelines_of(records, columns.people, catalogue.features))
+        return cls(catalogue, columns, Timelines.of(records, columns.people, plans))
 
     def features(self, leads: Int64s, as_of: Int64s) -> tuple[Matrix, dict[str, Texts]]:
         """Return the number features of each lead (code) at its instant, and its category features.
 
         Numbers are float32 (n_rows, n_numbers) in catalogue order, NaN where missing.
         """
-        numbers = [f for f in self.catalogue.features if f.dtype == "number"]
+        plans = self.timelines.plans
         accounts = self.columns.people.accounts.newest(leads, as_of, missing=-1)
-        matrix = np.full((len(leads), len(numbers)), np.nan, np.float32)
-        self.timelines.fill(leads, as_of, matrix)
+        matrix = np.full((len(leads), len(plans.number_names)), np.nan, np.float32)
+        categories = self.timelines.fill(leads, as_of, matrix)
         asked = self.columns.at(leads, accounts, as_of)
-        categories: dict[str, Texts] = {}
-        position = 0
-        for feature in self.catalogue.features:
-            is_of_events = feature.aggregation in BY_LEAD + BY_ACCOUNT
-            if feature.dtype == "category":
-                categories[feature.name] = asked.category(feature)
-            elif not is_of_events:
-                matrix[:, position] = asked.number(feature)
-            position += feature.dtype == "number"
+        for column, feature in plans.other_numbers:
+            matrix[:, column] = asked.number(feature)
+        for feature in plans.other_categories:
+            categories[feature.name] = asked.category(feature)
         return matrix, categories
 
     def snapshots(self, index: pd.DataFrame) -> pd.DataFrame:
@@ -165,12 +161,12 @@ class Past:
             order = np.lexsort((leads, as_of))
             leads, as_of, index = leads[order], as_of[order], index.iloc[order]
         matrix, categories = self.features(leads, as_of)
-        numbers = [f.name for f in self.catalogue.features if f.dtype == "number"]
-        snapshots = pd.DataFrame(matrix, columns=numbers, copy=False)
+        names = list(self.timelines.plans.number_names)
+        snapshots = pd.DataFrame(matrix, columns=names, copy=False)
         # Inserted one by one, since a reordered frame would be a copy of the matrix.
         for place, name in enumerate(self.catalogue.names):
             if name in categories:
-                snapshots.insert(place, name, pd.array(categories[name], dtype="str"))
+                snapshots.insert(place, name, pd.Series(categories[name], dtype="str").array)
         for place, name in enumerate(INDEX_COLUMNS):
             snapshots.insert(place, name, index[name].array)
         return snapshots

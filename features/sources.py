@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -16,6 +19,7 @@ from features.data_until import bulk_loads, find_data_until
 from features.errors import InputError
 from features.files import FILE_SUFFIXES
 from features.load_report import LoadReport, Note, TableReport, naming_rejects, write_rejects
+from features.merges import mend_merges
 from features.opportunities import outcome_notes
 from features.reading import RawTable, open_reader
 from features.rules import refuse_malformed, refuse_too_many
@@ -36,6 +40,18 @@ class LoadedTables:
     "Table the user has -> sha256 of its checked content, whatever the order of its rows."
 
 
+@dataclass(frozen=True)
+class CheckedSources:
+    """The checked tables while they are still DuckDB's `kept_TABLE`, and what was found so far."""
+
+    connection: duckdb.DuckDBPyConnection
+    data_until: pd.Timestamp
+    present: frozenset[str]
+    current_state: frozenset[str]
+    report: LoadReport
+    digests: dict[str, str]
+
+
 def load_tables(
     config: Config,
     folder: Path,
@@ -44,7 +60,7 @@ def load_tables(
     now: pd.Timestamp | None = None,
     rejects_folder: Path | None = None,
 ) -> LoadedTables:
-    """Return the tables of `folder` (or of `[tables.*]` in `config`), checked.
+    """Return the tables of `folder` (or of `[tables.*]` in `config`), checked, in memory.
 
     `data.data_until = D` loads the data as they stood at D 00:00 UTC: rows recorded later are
     left out, and opportunities whose closing was recorded later are open. Without it the data
@@ -55,38 +71,61 @@ def load_tables(
     Raises InputError for a missing or unreadable source, a missing column, too many rejected rows
     and empty `required` tables.
     """
+    with (
+        tempfile.TemporaryDirectory() as spill,
+        checked_sources(
+            config, folder, Path(spill), required=required, now=now, rejects_folder=rejects_folder
+        ) as checked,
+    ):
+        tables = fetch_tables(checked)
+    notes = outcome_notes(tables, config.population)
+    return LoadedTables(tables, checked.report.with_notes(notes), checked.digests)
+
+
+@contextmanager
+def checked_sources(
+    config: Config,
+    folder: Path,
+    spill: Path,
+    *,
+    required: tuple[str, ...] = REQUIRED,
+    now: pd.Timestamp | None = None,
+    rejects_folder: Path | None = None,
+) -> Iterator[CheckedSources]:
+    """Give the checked tables, still in DuckDB, which spills into `spill`. See `load_tables`."""
     loading = pd.Timestamp.now("UTC").tz_localize(None) if now is None else now
-    reader = open_reader(config, folder)
+    reader = open_reader(config, folder, spill)
     connection = reader.connection
     try:
         sources = find_sources(config, folder, required)
         raws = {name: reader.read(name, source) for name, source in sources.items()}
         reader.lock()
-        checked = {}
+        checked, rejects = {}, {}
         for name in dict.fromkeys([*ORDER, *CONTRACT]):
             raw = raws.get(name) or _empty(connection, name)
             checked[name] = check_table(connection, CONTRACT[name], raw, loading)
-        merges = _mend_merges(connection)
-        checked["leads"].notes.extend(merges)
+            if checked[name].rejected:
+                rejects[name] = rejected_rows(connection, name, raw)
+            connection.execute(f"drop table {raw.relation}")
+        checked["leads"].notes.extend(mend_merges(connection))
         if checked["engagement_events"].has_recorded_at:
             checked["engagement_events"].notes.extend(bulk_loads(connection))
         data_until, notes = _data_until(connection, config, loading)
-        late = {name: _leave_out_later(connection, name, data_until) for name in CONTRACT}
-        for name, count in late.items():
-            if count:
-                text = f"not known at the end of the data, {data_until:%Y-%m-%d %H:%M}"
-                checked[name].notes.append(Note("after_data_until", count, text))
-        report = _report(connection, [checked[name] for name in sources], data_until, notes)
+        for name in CONTRACT:
+            checked[name].notes.extend(_leave_out_later(connection, name, data_until))
+        tables = tuple(_table_report(connection, checked[name]) for name in sources)
+        report = LoadReport(tables, data_until, rejects, tuple(notes))
         written = write_rejects(report, rejects_folder) if rejects_folder else []
         with naming_rejects(written):
             for name in sources:
                 _refuse(connection, checked[name], config, required)
-        tables = _tables(connection, checked, frozenset(sources), data_until)
-        outcomes = outcome_notes(tables, config.population)
-        return LoadedTables(
-            tables,
-            replace(report, notes=(*report.notes, *outcomes)),
-            {name: content_digest(connection, f"kept_{name}") for name in sources},
+        yield CheckedSources(
+            connection,
+            data_until,
+            present=frozenset(sources),
+            current_state=frozenset(name for name in sources if checked[name].is_current_state),
+            report=report,
+            digests={name: content_digest(connection, f"kept_{name}") for name in sources},
         )
     finally:
         connection.close()
@@ -129,57 +168,6 @@ def _empty(connection: duckdb.DuckDBPyConnection, name: str) -> RawTable:
     return RawTable(f"raw_{name}", "", dict.fromkeys(CONTRACT[name].required, "VARCHAR"), 0)
 
 
-def _mend_merges(connection: duckdb.DuckDBPyConnection) -> list[Note]:
-    """Remove merges that lead nowhere from `kept_leads`: into itself, in a circle, into no one."""
-    pairs = connection.execute(
-        "select lead_id, arg_max(merged_into, recorded_at) from kept_leads"
-        " where merged_into is not null group by lead_id"
-    ).fetchall()
-    survivors: dict[str, str] = dict(pairs)
-    known = {
-        row[0]
-        for row in connection.execute(
-            "select lead_id from kept_leads where lead_id in (select merged_into from kept_leads)"
-        ).fetchall()
-    }
-    wrong: dict[str, list[str]] = {
-        "merged_into_itself": [lead for lead, into in pairs if lead == into],
-        "merged_into_unknown_lead": [lead for lead, into in pairs if into not in known],
-    }
-    for lead in (lead for found in wrong.values() for lead in found):
-        del survivors[lead]
-    wrong["merged_in_a_circle"] = _in_circles(survivors)
-    notes = []
-    for name, leads in wrong.items():
-        if leads:
-            connection.execute(
-                "update kept_leads set merged_into = null where list_contains(?, lead_id)", [leads]
-            )
-            notes.append(Note(name, len(leads), "leads whose merge is ignored"))
-    return notes
-
-
-def _in_circles(survivors: dict[str, str]) -> list[str]:
-    """Return the leads that merge into themselves through others.
-
-    >>> _in_circles({"a": "b", "b": "c", "c": "b"})
-    ['b', 'c']
-    """
-    circles: list[str] = []
-    finished: set[str] = set()
-    for start in survivors:
-        path: dict[str, None] = {}
-        lead = start
-        while lead in survivors and lead not in path and lead not in finished:
-            path[lead] = None
-            lead = survivors[lead]
-        if lead in path:
-            walked = list(path)
-            circles += walked[walked.index(lead) :]
-        finished.update(path)
-    return sorted(circles)
-
-
 def _data_until(
     connection: duckdb.DuckDBPyConnection, config: Config, now: pd.Timestamp
 ) -> tuple[pd.Timestamp, list[Note]]:
@@ -191,8 +179,8 @@ def _data_until(
 
 def _leave_out_later(
     connection: duckdb.DuckDBPyConnection, name: str, data_until: pd.Timestamp
-) -> int:
-    """Return how many rows of `kept_NAME` are recorded after `data_until`, now left out."""
+) -> list[Note]:
+    """Leave the rows recorded after `data_until` out of `kept_NAME`, and note how many."""
     moment = f"timestamp '{data_until}'"
     recorded = "recorded_at"
     if name == "opportunities":
@@ -203,7 +191,8 @@ def _leave_out_later(
         )
     deleted = connection.execute(f"delete from kept_{name} where {recorded} > {moment}").fetchone()
     assert deleted is not None
-    return int(deleted[0])
+    text = f"not known at the end of the data, {data_until:%Y-%m-%d %H:%M}"
+    return [Note("after_data_until", deleted[0], text)] if deleted[0] else []
 
 
 def _refuse(
@@ -224,53 +213,39 @@ def _refuse(
         raise InputError(f"{name} ({raw.source}) {found}. Check the export and its dates.")
 
 
-def _report(
-    connection: duckdb.DuckDBPyConnection,
-    checked: list[CheckedTable],
-    data_until: pd.Timestamp,
-    notes: list[Note],
-) -> LoadReport:
-    reports = []
-    rejects = {}
-    for table in checked:
-        name, raw = table.spec.name, table.raw
-        own = table.spec.own_time or "null::timestamp"
-        found = connection.execute(
-            f"select count(*), min({own}), max({own}) from kept_{name}"
-        ).fetchone()
-        assert found is not None
-        kept, first, last = found
-        if table.rejected:
-            rejects[name] = rejected_rows(connection, name, raw)
-        reports.append(
-            TableReport(
-                name,
-                raw.source,
-                raw.row_count + raw.malformed_count,
-                kept,
-                table.rejected,
-                tuple(table.notes),
-                tuple(table.attributes),
-                table.is_current_state,
-                pd.Timestamp(first) if first else None,
-                pd.Timestamp(last) if last else None,
-            )
-        )
-    return LoadReport(tuple(reports), data_until, rejects, tuple(notes))
+def _table_report(connection: duckdb.DuckDBPyConnection, table: CheckedTable) -> TableReport:
+    name, raw = table.spec.name, table.raw
+    own = table.spec.own_time or "null::timestamp"
+    found = connection.execute(
+        f"select count(*), min({own}), max({own}) from kept_{name}"
+    ).fetchone()
+    assert found is not None
+    kept, first, last = found
+    return TableReport(
+        name,
+        raw.source,
+        raw.row_count + raw.malformed_count,
+        kept,
+        table.rejected,
+        tuple(table.notes),
+        tuple(table.attributes),
+        table.is_current_state,
+        pd.Timestamp(first) if first else None,
+        pd.Timestamp(last) if last else None,
+    )
 
 
-def _tables(
-    connection: duckdb.DuckDBPyConnection,
-    checked: dict[str, CheckedTable],
-    present: frozenset[str],
-    data_until: pd.Timestamp,
-) -> Tables:
+def fetch_tables(checked: CheckedSources) -> Tables:
+    """Return the checked tables in memory."""
     frames = {
-        name: fetch(connection, f"select * exclude (row) from kept_{name}") for name in checked
+        name: fetch(checked.connection, f"select * exclude (row) from kept_{name}")
+        for name in CONTRACT
     }
-    current = {name for name in present if checked[name].is_current_state}
     return Tables(
-        **frames, data_until=data_until, present=present, current_state=frozenset(current)
+        **frames,
+        data_until=checked.data_until,
+        present=checked.present,
+        current_state=checked.current_state,
     )
 
 

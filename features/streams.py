@@ -2,80 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from numba import njit
 
 from features import timeline
-from features.feature import ALL_EVENTS, BY_ACCOUNT, BY_LEAD, OTHER_EVENTS, Feature
-from features.histories import DAY, Int32s, Int64s
+from features.columns import Texts, taken
+from features.feature import JOURNEY_STAGES, Feature
+from features.histories import Int32s, Int64s
 from features.identity import Members, People, with_merged
 from features.ordering import Events, Unordered, order_events
+from features.plan import OTHER_KIND, Plans
 from features.records import EventRows, Records
-from features.state import ANY_STREAM
+from features.threads import in_threads
 
 Matrix = npt.NDArray[np.float32]
-
-_OPERATIONS = {
-    "count": timeline.COUNT,
-    "value_sum": timeline.VALUE_SUM,
-    "days_since_last": timeline.SINCE_LAST,
-    "days_since_first": timeline.SINCE_FIRST,
-    "decayed_count": timeline.DECAYED,
-    "active_days": timeline.ACTIVE_DAYS,
-    "trend": timeline.TREND,
-    "colleague_count": timeline.OTHERS_COUNT,
-    "account_decayed_count": timeline.DECAYED,
-    "active_colleagues": timeline.OTHERS_ACTIVE,
-    "days_since_colleague": timeline.OTHERS_SINCE_LAST,
-}
-
-
-def compile_plan(
-    features: list[Feature], aggregations: tuple[str, ...], streams: dict[str, int]
-) -> timeline.Plan:
-    """Return the plan for the `features` made by `aggregations`; a column is a position in them."""
-    chosen = [
-        (n, feature) for n, feature in enumerate(features) if feature.aggregation in aggregations
-    ]
-    lengths = {(f.window_days, f.longer_window_days) for _, f in chosen}
-    windows = sorted({days for pair in lengths for days in pair if days is not None})
-    half_lives = sorted({f.half_life_days for _, f in chosen if f.half_life_days is not None})
-
-    def step(column: int, feature: Feature) -> tuple[int, int, int, int, int]:
-        span = longer = 0
-        if feature.half_life_days is not None:
-            span = half_lives.index(feature.half_life_days)
-        elif feature.window_days is not None:
-            span = windows.index(feature.window_days)
-        if feature.longer_window_days is not None:
-            longer = windows.index(feature.longer_window_days)
-        return _OPERATIONS[feature.aggregation], streams[feature.stream], span, longer, column
-
-    steps = [step(column, feature) for column, feature in chosen]
-    return timeline.Plan(
-        np.array(windows, np.int64) * DAY,
-        np.array(half_lives, np.int64) * DAY,
-        len(streams),
-        np.array(steps, np.int64).reshape(-1, 5),
-    )
-
-
-_READS = {
-    "value_sum": "value",
-    "distinct_contents": "content",
-    "distinct_campaigns": "campaign",
-    "first_touch_channel": "channel",
-    "last_touch_channel": "channel",
-}
-THREADS = min(os.cpu_count() or 1, 8)
-_WORTH_A_THREAD = 20_000
-"Fewer snapshots than this are walked by one thread."
 
 
 @dataclass(frozen=True)
@@ -83,57 +28,52 @@ class Timelines:
     """All that the leads did, and their accounts, in total order, ready to be walked."""
 
     people: People
-    own: Events
-    group: Events
-    own_plan: timeline.Plan
-    group_plan: timeline.Plan
+    plans: Plans
+    own: Events | None
+    group: Events | None
+    "None where no feature asks, or the user has no events."
+    channels: Sequence[str]
 
-    def fill(self, leads: Int64s, as_of: Int64s, matrix: Matrix) -> None:
-        """Fill the columns of `matrix` that come from engagement events, in place.
+    @classmethod
+    def of(cls, records: Records, people: People, plans: Plans) -> Timelines:
+        """Return the timelines of `records` that `plans` walk."""
+        events, own, group = records.events, None, None
+        if len(events.leads) or "engagement_events" in records.present:
+            of_type = [plans.kinds.get(name, OTHER_KIND) for name in records.event_types]
+            kinds = np.array(of_type, np.int32)
+            own = _own_events(events, people, kinds) if len(plans.own.steps) else None
+            group = _group_events(events, people, kinds) if len(plans.group.steps) else None
+        return cls(people, plans, own, group, records.channels)
+
+    def fill(self, leads: Int64s, as_of: Int64s, matrix: Matrix) -> dict[str, Texts]:
+        """Fill the columns of `matrix` that come from engagement events; return the categories.
 
         Row i is the snapshot of lead code `leads[i]` at `as_of[i]`. The account columns of a lead
         without account stay missing.
         """
+        codes = np.full((len(leads), len(self.plans.categories)), -1, np.int32)
         n_leads = len(self.people.lead_ids)
-        if len(self.own_plan.steps):
+        if self.own is not None:
             nobody = np.zeros(len(leads), np.int32)
             asked = _asked(leads, n_leads, as_of, nobody)
-            _walk(self.own, _no_merging(n_leads), asked, self.own_plan, matrix)
-        if len(self.group_plan.steps):
+            _walk(self.own, _no_merging(n_leads), asked, self.plans.own, matrix, codes)
+        if self.group is not None:
             history, members = self.people.accounts, self.people.members
             rows = history.rows(leads, as_of)
             accounts = np.append(history.values, -1)[rows]  # not pandas
             numbers = np.append(members.of_row, 0)[rows].astype(np.int32)
             asked = _asked(accounts, len(self.people.account_ids), as_of, numbers)
-            _walk(self.group, _merging(members), asked, self.group_plan, matrix)
+            _walk(self.group, _merging(members), asked, self.plans.group, matrix, codes)
+        return {
+            feature.name: self._texts(feature, codes[:, place])
+            for place, feature in enumerate(self.plans.categories)
+        }
 
-
-def event_columns(features: Iterable[Feature]) -> frozenset[str]:
-    """Return the columns of the events that `features` read besides the required ones."""
-    return frozenset(_READS[f.aggregation] for f in features if f.aggregation in _READS)
-
-
-def timelines_of(records: Records, people: People, catalogue: Iterable[Feature]) -> Timelines:
-    """Return the timelines that the features of `catalogue` are made of."""
-    features = [feature for feature in catalogue if feature.dtype == "number"]
-    streams = {ALL_EVENTS: ANY_STREAM}
-    for feature in features:
-        if feature.aggregation in BY_LEAD + BY_ACCOUNT:
-            streams.setdefault(feature.stream, len(streams))
-    own_plan = compile_plan(features, BY_LEAD, streams)
-    group_plan = compile_plan(features, BY_ACCOUNT, streams)
-    if not len(records.events.leads) and "engagement_events" not in records.present:
-        own_plan = own_plan._replace(steps=own_plan.steps[:0])
-        group_plan = group_plan._replace(steps=group_plan.steps[:0])
-    kinds = _kind_of_type(records.event_types, streams)
-    own = _own_events(records.events, people, kinds) if len(own_plan.steps) else _no_events()
-    group = _group_events(records.events, people, kinds) if len(group_plan.steps) else _no_events()
-    return Timelines(people, own, group, own_plan, group_plan)
-
-
-def _kind_of_type(event_types: Sequence[str], streams: dict[str, int]) -> Int32s:
-    other = streams.get(OTHER_EVENTS, ANY_STREAM)
-    return np.array([streams.get(f"{ALL_EVENTS}.{name}", other) for name in event_types], np.int32)
+    def _texts(self, feature: Feature, codes: Int32s) -> Texts:
+        names = JOURNEY_STAGES if feature.aggregation == "journey_stage" else self.channels
+        if len(codes) == 1:
+            return taken([*names], codes.astype(np.int64))
+        return taken(pd.Series([*names], dtype="str").array, codes.astype(np.int64))
 
 
 def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events:
@@ -142,8 +82,7 @@ def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events:
     unordered = _unordered(events, kinds, events.leads, events.visible, nobody)
     if len(people.merges.gone):
         event, leads, visible = with_merged(events, people)
-        columns = (column[event] if len(column) else column for column in unordered[3:])
-        unordered = Unordered(leads, visible, events.occurred[event], *columns)
+        unordered = unordered.rows(event)._replace(timelines=leads, visible=visible)
     return order_events(unordered, len(people.lead_ids))
 
 
@@ -151,14 +90,12 @@ def _group_events(events: EventRows, people: People, kinds: Int32s) -> Events:
     """Return what the leads of each account did while they were its leads."""
     history = people.accounts
     rows = people.event_rows(events.leads, events.occurred)
-    accounts = history.values[rows]  # not pandas
+    accounts = history.values[rows]  # noqa: PD011  # not pandas
     visible = np.maximum(events.visible, history.known_at[rows])
     members = people.members.of_row[rows].astype(np.int32)
     unordered = _unordered(events, kinds, accounts, visible, members)
     if (accounts < 0).any():
-        has_account = accounts >= 0
-        columns = (column[has_account] if len(column) else column for column in unordered)
-        unordered = Unordered(*columns)
+        unordered = unordered.rows(accounts >= 0)
     return order_events(unordered, len(people.account_ids))
 
 
@@ -175,13 +112,6 @@ def _unordered(
         events.contents,
         events.campaigns,
         events.channels,
-    )
-
-
-def _no_events() -> Events:
-    nothing, codes = np.empty(0, np.int64), np.empty(0, np.int32)
-    return Events(
-        np.zeros(1, np.int64), nothing, nothing, codes, nothing, codes, codes, codes, codes, nothing
     )
 
 
@@ -222,24 +152,15 @@ def _walk(
     asked: timeline.Asked,
     plan: timeline.Plan,
     matrix: Matrix,
+    codes: Int32s,
 ) -> None:
-    """Walk all timelines, in equal parts on all cores; how they are cut changes no bit."""
-    n_timelines = len(asked.starts) - 1
-    if len(asked.rows) < _WORTH_A_THREAD or THREADS == 1:
-        timeline.walk(events, merging, asked, plan, 0, n_timelines, matrix)
-        return
+    """Walk all timelines, in parts."""
+
+    def walk_part(first: int, last: int) -> None:
+        timeline.walk(events, merging, asked, plan, first, last, matrix, codes)
+
     # events and snapshots cost about the same each
-    work = events.starts + asked.starts
-    cuts = np.searchsorted(work, np.linspace(0, work[-1], 4 * THREADS + 1)[1:-1])
-    bounds = np.concatenate([[0], cuts, [n_timelines]])
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = [
-            pool.submit(timeline.walk, events, merging, asked, plan, first, last, matrix)
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
-            if first < last
-        ]
-    for part in parts:
-        part.result()
+    in_threads(walk_part, events.starts + asked.starts)
 
 
 def _no_merging(n_timelines: int) -> timeline.Merging:

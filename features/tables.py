@@ -11,6 +11,8 @@ from typing import Literal
 import pandas as pd
 
 Kind = Literal["id", "text", "instant", "number"]
+EMAIL_HASH = "email_hash"
+"Attribute that tells whether two leads are one person. It is never a feature."
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Tables:
     "Of leads and accounts: one row per id and no `recorded_at`, so they cannot be dated."
 
     def attributes(self, name: Literal["leads", "accounts"]) -> list[str]:
-        """Return the attribute columns of `name`, in file order."""
+        """Return the attribute columns of `name` that may be features, in file order."""
         spec = CONTRACT[name]
-        known = {*spec.required, *spec.optional, "recorded_at"} - {"source"}
+        known = {*spec.required, *spec.optional, "recorded_at", EMAIL_HASH} - {"source"}
         return [str(column) for column in getattr(self, name).columns if column not in known]

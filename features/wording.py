@@ -75,6 +75,19 @@ _SAME_AS = {
 }
 ANYTHING = Phrase("was active", "activity", "activities")
 OTHER = Phrase("did something else", "other activity", "other activities")
+_GROUPS = {
+    "explicit_interest": Phrase(
+        "showed explicit interest", "sign of explicit interest", "signs of explicit interest"
+    ),
+}
+
+
+NO_COMPANY = "The lead's company is not known"
+
+
+def start(text: str) -> str:
+    """Return `text` as the start of a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def slug(text: str) -> str:
@@ -108,5 +121,21 @@ def phrase_of(event_type: str) -> Phrase:
     name = _SAME_AS.get(name, name)
     if name in _PHRASES:
         return _PHRASES[name]
-    said = event_type.replace("{", "(").replace("}", ")")  # braces would break the templates
+    said = _without_braces(event_type)
     return Phrase(f'had "{said}"', f'"{said}"', f'"{said}" events')
+
+
+def phrase_of_group(name: str) -> Phrase:
+    """Return how to say that an event of this group of types happened.
+
+    >>> phrase_of_group("Buying signals").did
+    'was active in "Buying signals"'
+    """
+    if name in _GROUPS:
+        return _GROUPS[name]
+    said = _without_braces(name)
+    return Phrase(f'was active in "{said}"', f'activity in "{said}"', f'activities in "{said}"')
+
+
+def _without_braces(name: str) -> str:
+    return name.replace("{", "(").replace("}", ")")  # they would break the templates

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.catalogue import Feature
+from features.feature import Feature
+from features.fit_columns import said
 
 _LONGEST_VALUE = 60
 _FADED = 0.005
@@ -46,7 +47,8 @@ def tell(feature: Feature, value: float | str, vocabulary: Collection[str] | Non
     """
     if isinstance(value, str):
         note = "" if vocabulary is None or value in vocabulary else " (rare or new)"
-        return feature.wording.replace("{value}", clean_text(value) + note)
+        told = clean_text(said(feature.aggregation, value))
+        return feature.wording.replace("{value}", told + note)
     if value == 0 and feature.zero_wording:
         return feature.zero_wording
     if value == 1 and feature.one_wording:

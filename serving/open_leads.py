@@ -11,6 +11,7 @@ from features.catalogue import Catalogue
 from features.config import Config
 from features.errors import InputError
 from features.feature import BY_ACCOUNT, BY_LEAD
+from features.fit_columns import FIT_AGGREGATIONS, flat_columns, with_fit_columns
 from features.flat import load_flat_rows, load_open_rows
 from features.snapshots import at_lead_age, build_snapshots, lead_weeks
 from features.sources import load_tables
@@ -29,18 +30,24 @@ def read_open_leads(
     InputError as the loaders do, and for a source of another kind than the model was trained on.
     """
     features = scorer.catalogue.features
-    # Snapshots of tables have ages and counts besides; a flat export has its columns only.
-    is_flat = all(feature.aggregation == "attribute" for feature in features)
+    is_flat = is_of_flat_export(scorer.catalogue)
     if is_flat != (flat_file is not None or config.flat is not None):
-        raise InputError(_other_kind(is_flat, flat_file))
+        raise InputError(other_kind(is_flat, flat_file))
     if is_flat:
-        expected = {feature.name: feature.dtype for feature in features}
+        expected = flat_columns(features)
         if flat_file is not None:
-            return load_flat_rows(flat_file, config, expected).rows
-        return load_open_rows(config, folder, expected)
-    tables = load_tables(config, folder, required=_tables_read(scorer.catalogue)).tables
-    _refuse_missing_columns(tables, scorer.catalogue)
+            rows = load_flat_rows(flat_file, config, expected).rows
+        else:
+            rows = load_open_rows(config, folder, expected)
+        return with_fit_columns(rows, features)
+    tables = load_tables(config, folder, required=tables_read(scorer.catalogue)).tables
+    refuse_missing_columns(tables, scorer.catalogue)
     return build_snapshots(tables, scorer.catalogue, _open_index(tables, scorer, config))
+
+
+def is_of_flat_export(catalogue: Catalogue) -> bool:
+    """Return whether features are read from columns only: of tables there are ages and counts."""
+    return all(f.aggregation in ("attribute", *FIT_AGGREGATIONS) for f in catalogue.features)
 
 
 def _open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
@@ -67,11 +74,11 @@ def _open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
     return at_age[is_open & is_young].reset_index(drop=True)
 
 
-def _tables_read(catalogue: Catalogue) -> tuple[str, ...]:
+def tables_read(catalogue: Catalogue) -> tuple[str, ...]:
     """Return `leads` and the tables that the catalogue's features are made of."""
     read = {"leads"}
     for feature in catalogue.features:
-        if feature.aggregation == "attribute":
+        if feature.aggregation in ("attribute", *FIT_AGGREGATIONS):
             read.add(feature.stream.partition(".")[0])
         elif feature.aggregation in BY_LEAD + BY_ACCOUNT:
             read.add("engagement_events")
@@ -82,9 +89,10 @@ def _tables_read(catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(name for name in CONTRACT if name in read)
 
 
-def _refuse_missing_columns(tables: Tables, catalogue: Catalogue) -> None:
+def refuse_missing_columns(tables: Tables, catalogue: Catalogue) -> None:
     """Refuse tables without an attribute of the model: all missing is not what it learnt."""
-    attributes = [f.stream for f in catalogue.features if f.aggregation == "attribute"]
+    read = ("attribute", *FIT_AGGREGATIONS)
+    attributes = dict.fromkeys(f.stream for f in catalogue.features if f.aggregation in read)
     missing = []
     for stream in attributes:
         owner, _, column = stream.partition(".")
@@ -98,7 +106,8 @@ def _refuse_missing_columns(tables: Tables, catalogue: Catalogue) -> None:
         )
 
 
-def _other_kind(is_flat: bool, flat_file: Path | None) -> str:
+def other_kind(is_flat: bool, flat_file: Path | None) -> str:
+    """Return what to say of a source of another kind than the model was trained on."""
     if is_flat:
         return (
             "The model was trained on a flat export and needs one to score: give --input FILE, or"

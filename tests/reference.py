@@ -5,6 +5,7 @@ Shares no code with the kernel or the histories. Instants are integers (microsec
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from features.catalogue import Catalogue, Feature
 from features.config import PopulationConfig
+from features.fit_columns import FIT_AGGREGATIONS, fit_value
 from features.tables import Tables
 
 DAY = 86_400_000_000
@@ -75,21 +77,33 @@ class Reference:
             return None
         return domain.strip().lower()
 
+    def first_recorded(self, lead: str) -> int:
+        return min(row["recorded_at"] for row in self.leads if row["lead_id"] == lead)
+
     def account_at(self, lead: str, as_of: float) -> str | None:
+        """Return the lead's account; before the lead is recorded it has none."""
+        if self.first_recorded(lead) >= as_of:
+            return None
         return self.account_in(self.newest("leads", lead, as_of))
 
     def account_of_event(self, event: Row) -> tuple[str | None, float]:
         rows = self.history("leads", event["lead_id"])
         known = [row for row in rows if row["recorded_at"] <= event["occurred_at"]]
         row = known[-1] if known else rows[0]
-        return self.account_in(row), max(event["visible"], row["recorded_at"])
+        recorded = max(row["recorded_at"], self.first_recorded(event["lead_id"]))
+        return self.account_in(row), max(event["visible"], recorded)
 
     def merge_of(self, lead: str) -> tuple[str, int] | None:
-        rows = [row for row in self.leads if row["lead_id"] == lead]
-        for row in sorted(rows, key=lambda row: row["recorded_at"]):
-            if row["merged_into"] in self.lead_ids and row["merged_into"] != lead:
-                return row["merged_into"], row["recorded_at"]
-        return None
+        """Return the survivor of the lead's first merge, known once both are recorded."""
+        merges = [
+            (max(row["recorded_at"], self.first_recorded(row["merged_into"])), row["merged_into"])
+            for row in self.leads
+            if row["lead_id"] == lead
+            and row["merged_into"] in self.lead_ids
+            and row["merged_into"] != lead
+        ]
+        known, survivor = min(merges, default=(None, None))
+        return None if survivor is None else (survivor, known)
 
     def path(self, lead: str, as_of: float) -> list[str]:
         """Return the lead and those it was merged into, one after the other."""
@@ -226,7 +240,6 @@ class Reference:
 
     def snapshot(self, catalogue: Catalogue, lead: str, account: str | None, as_of: int) -> Row:
         """Return every feature of one lead at one instant."""
-        types = {f.stream for f in catalogue.features}
         own = [
             event
             for event in self.events
@@ -250,6 +263,11 @@ class Reference:
                 owner = lead if table == "leads" else account
                 row = None if owner is None else self.newest(table, owner, as_of)
                 values[feature.name] = _follow(row, column)
+            elif feature.aggregation in FIT_AGGREGATIONS:
+                table, _, column = feature.stream.partition(".")
+                owner = lead if table == "leads" else account
+                row = None if owner is None else self.newest(table, owner, as_of)
+                values[feature.name] = fit_value(feature.aggregation, _follow(row, column))
             elif feature.stream:
                 events = {
                     "account_decayed_count": group,
@@ -257,13 +275,16 @@ class Reference:
                     "active_colleagues": others,
                     "days_since_colleague": others,
                 }.get(feature.aggregation, own)
-                events = [e for e in events if _in_stream(e, feature.stream, types)]
+                events = [e for e in events if _in_stream(e, feature.stream, catalogue)]
+                if feature.aggregation == "journey_stage":
+                    values[feature.name] = _furthest_stage(feature, events, catalogue, as_of)
+                    continue
                 values[feature.name] = self.aggregate(feature, events, as_of)
             else:
                 values[feature.name] = self.other(feature, lead, account, as_of)
         return values
 
-    def aggregate(self, feature: Feature, events: list[Row], as_of: int) -> float | None:
+    def aggregate(self, feature: Feature, events: list[Row], as_of: int) -> float | str | None:
         def within(days: int | None) -> list[Row]:
             assert days is not None
             return [e for e in events if as_of - days * DAY <= e["occurred_at"] < as_of]
@@ -286,6 +307,21 @@ class Reference:
             case "active_colleagues":
                 inside = within(feature.window_days)
                 return len({self.path(e["lead_id"], as_of)[-1] for e in inside})
+            case "distinct_contents":
+                inside = within(feature.window_days)
+                return len({e["content"] for e in inside} - {None})
+            case "distinct_campaigns":
+                inside = within(feature.window_days)
+                return len({e["campaign"] for e in inside} - {None})
+            case "longest_silence":
+                ages.sort()
+                return max((b - a for a, b in itertools.pairwise(ages)), default=None)
+            case "first_touch_channel" | "last_touch_channel":
+                touches = [(e["occurred_at"], e["channel"]) for e in events if e["channel"]]
+                instants = [instant for instant, _ in touches]
+                ends = {"first": min, "last": max}
+                end = ends[feature.aggregation.partition("_")[0]](instants, default=None)
+                return min((name for instant, name in touches if instant == end), default=None)
             case "trend":
                 assert feature.window_days and feature.longer_window_days
                 recent = len(within(feature.window_days))
@@ -327,6 +363,7 @@ class Reference:
         of_account = kind.startswith("account_")
         deals = self.known_opportunities(account if of_account else lead, as_of, of_account)
         lost = [deal for deal in deals if deal["now"] == "closed_lost"]
+        won = [deal for deal in deals if deal["now"] == "closed_won"]
         match kind.removeprefix("account_"):
             case "days_since_opportunity":
                 return since(max((d["created_at"] for d in deals), default=-math.inf))
@@ -336,13 +373,40 @@ class Reference:
                 return len(lost)
             case "days_since_lost":
                 return since(max((d["closed_at"] for d in lost), default=-math.inf))
+            case "won_opportunities":
+                return len(won)
+            case "days_since_won":
+                return since(max((d["closed_at"] for d in won), default=-math.inf))
         raise AssertionError(kind)
 
 
-def _in_stream(event: Row, stream: str, streams: set[str]) -> bool:
+def _in_stream(event: Row, stream: str, catalogue: Catalogue) -> bool:
     own = f"events.{event['event_type']}"
-    if stream == "events":
+    if stream in ("events", "journey"):
         return True
     if stream == "events.*":
-        return own not in streams
+        return own not in {feature.stream for feature in catalogue.features}
+    if stream.startswith("groups."):
+        return event["event_type"] in _members(catalogue, stream)
     return stream == own
+
+
+def _members(catalogue: Catalogue, stream: str) -> tuple[str, ...]:
+    return next((g.event_types for g in catalogue.groups if g.stream == stream), ())
+
+
+def _furthest_stage(
+    feature: Feature, events: list[Row], catalogue: Catalogue, as_of: int
+) -> str | None:
+    """Return the furthest stage within the window; what stands in no list means awareness."""
+    assert feature.window_days is not None
+    opens = as_of - feature.window_days * DAY
+    done = {event["event_type"] for event in events if event["occurred_at"] >= opens}
+    decision = set(_members(catalogue, "journey.decision"))
+    consideration = set(_members(catalogue, "journey.consideration"))
+    ignored = set(_members(catalogue, "journey.ignored"))
+    if done & decision:
+        return "decision"
+    if done & consideration:
+        return "consideration"
+    return "awareness" if done - ignored else None

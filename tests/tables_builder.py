@@ -73,7 +73,7 @@ examples = settings(
 )
 LEADS = ["a", "b", "c", "d", "e"]
 ACCOUNTS = ["X", "Y", None]
-TYPES = ["page_view", "demo_request", "Roof inspection", "rare"]
+TYPES = ["page_view", "demo_request", "webinar", "Roof inspection", "trial_start", "unsubscribed"]
 STAGES = ["mql", "sal", "sql", "disqualified", "recycled", "nurture"]
 # Half days on a short span: ties, window edges and rows recorded exactly at an as_of are common.
 instants = st.integers(0, 60).map(lambda step: step / 2)
@@ -95,6 +95,7 @@ def _lead_rows(draw: st.DrawFn) -> Rows:
                     "account_id": draw(st.sampled_from(ACCOUNTS)),
                     "merged_into": draw(st.sampled_from([None, None, None, *LEADS])),
                     "source": draw(st.sampled_from(["web", "ad", None])),
+                    "job_title": draw(st.sampled_from(["VP Sales", "Buyer", "Gardening", None])),
                     "seats": draw(st.sampled_from([1.0, 2.5, None])),
                     "email_domain": draw(st.sampled_from(["x.com", "Y.com", "gmail.com", None])),
                 }
@@ -120,6 +121,9 @@ def _event(draw: st.DrawFn) -> dict[str, Any]:
         "occurred_at": occurred,
         "recorded_at": occurred + draw(delays),
         "value": draw(st.sampled_from([None, None, 0.1, 1.5, -2.25])),
+        "content": draw(st.sampled_from([None, "ebook", "guide", "video"])),
+        "campaign": draw(st.sampled_from([None, "spring", "fair"])),
+        "channel": draw(st.sampled_from([None, None, "email", "ad", "web"])),
     }
 
 
@@ -170,7 +174,7 @@ def crm(draw: st.DrawFn) -> dict[str, Rows]:
             "account_id": st.sampled_from(["X", "Y", "Z"]),
             "recorded_at": instants,
             "industry": st.sampled_from(["retail", None]),
-            "employees": st.sampled_from([10.0, None]),
+            "employees": st.sampled_from([10.0, 300.0, None]),
         }
     )
     events = draw(st.lists(_event(), max_size=25))

@@ -9,8 +9,17 @@ import pandas as pd
 import pytest
 from tables_builder import day, tables_of
 
-from features.catalogue import Catalogue, build_catalogue, flat_catalogue
+from features.catalogue import (
+    Catalogue,
+    build_catalogue,
+    flat_catalogue,
+    unknown_event_types,
+)
 from features.config import FeatureConfig, PopulationConfig
+from features.errors import InputError
+from features.feature import ENGINEERED
+from features.fit_columns import FIT_AGGREGATIONS
+from features.tables import Tables
 
 
 def tables():
@@ -93,6 +102,110 @@ def test_undated_attributes_are_listed(catalogue) -> None:
     assert catalogue.undated == ("accounts.industry",)
 
 
+def asked_for(*event_types: str) -> Tables:
+    events = [
+        {"lead_id": "a", "event_type": kind, "occurred_at": at}
+        for at, kind in enumerate(event_types)
+    ]
+    return tables_of(
+        leads=[{"lead_id": "a", "created_at": 0, "account_id": "X"}], engagement_events=events
+    )
+
+
+def members(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
+    return {group.stream: group.event_types for group in catalogue.groups}
+
+
+def test_explicit_interest_and_the_journey_are_found_by_name() -> None:
+    types = ("page_view", "Demo Request", "pricing_view", "case_study_view", "email_bounce")
+    catalogue = build_catalogue(asked_for(*types), FeatureConfig(), day(50))
+    assert members(catalogue) == {
+        "groups.explicit_interest": ("Demo Request", "pricing_view"),
+        "journey.decision": ("Demo Request",),
+        "journey.consideration": ("case_study_view", "pricing_view"),
+        "journey.ignored": ("email_bounce",),
+    }
+    named = {feature.name: feature for feature in catalogue.features}
+    interest = named["explicit_interest_count_30d"]
+    assert (
+        interest.wording.format(value=3) == "Showed explicit interest 3 times in the last 30 days"
+    )
+    assert "colleagues_explicit_interest_count_7d" in named
+    assert "days_since_colleague_explicit_interest" in named
+
+
+GROUPED = [
+    # settings, groups expected beside the journey, why
+    ({"groups": {"explicit_interest": ("chat",)}}, {"explicit_interest": ("chat",)}, "as set"),
+    ({"groups": {"explicit_interest": ()}}, {}, "an empty list leaves it out"),
+    (
+        {"groups": {"support": ("chat", "demo")}},
+        {"explicit_interest": ("demo",), "support": ("chat", "demo")},
+        "a type may be in several groups",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "expected", "why"), GROUPED)
+def test_groups_can_be_set(settings, expected, why) -> None:
+    catalogue = build_catalogue(asked_for("chat", "demo"), FeatureConfig(**settings), day(50))
+    found = {name: types for name, types in members(catalogue).items() if "groups" in name}
+    assert found == {f"groups.{name}": types for name, types in expected.items()}, why
+
+
+def test_a_group_of_one_type_is_no_second_copy_of_its_stream() -> None:
+    names = build_catalogue(asked_for("chat", "demo"), FeatureConfig(), day(50)).names
+    assert not any("explicit_interest" in name for name in names)
+
+
+def test_a_stage_that_is_set_holds_what_is_listed_only() -> None:
+    config = FeatureConfig(journey={"decision": ("chat",)})
+    catalogue = build_catalogue(asked_for("chat", "demo", "webinar"), config, day(50))
+    expected = {"journey.decision": ("chat",), "journey.consideration": ("webinar",)}
+    assert {name: types for name, types in members(catalogue).items() if "journey" in name} == (
+        expected
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"groups": {"explicit_interest": ("demo", "dmeo")}},
+        {"journey": {"decision": ("dmeo",)}},
+        {"known_at_creation": ("dmeo",)},
+        {"drop": ("dmeo",)},
+        {"job_title": "dmeo"},
+    ],
+)
+def test_a_setting_that_names_nothing_known_is_refused(settings) -> None:
+    with pytest.raises(InputError, match="dmeo"):
+        build_catalogue(asked_for("demo"), FeatureConfig(**settings), day(50))
+
+
+def test_types_first_seen_later_are_unknown_and_rare_ones_are_not() -> None:
+    config = FeatureConfig(max_event_types=1)
+    catalogue = build_catalogue(asked_for("call", "call", "chat"), config, day(50))
+    assert catalogue.other_types == ("chat",)
+    assert unknown_event_types(["call", "chat", "fax", "fax"], catalogue) == ["fax"]
+
+
+def test_wins_of_the_account_are_features_where_customers_are_scored() -> None:
+    def names(customers: str) -> list[str]:
+        population = PopulationConfig(customers=customers)
+        return build_catalogue(tables(), FeatureConfig(), day(50), population).names
+
+    assert "account_won_opportunities" in names("include")
+    assert "account_won_opportunities" not in names("exclude")
+
+
+def test_engineered_fit_is_in_the_catalogue() -> None:
+    lead = {"lead_id": "a", "created_at": 0, "job_title": "VP Sales", "email_hash": "f00"}
+    names = build_catalogue(tables_of(leads=[lead]), FeatureConfig(), day(50)).names
+    assert {"job_title", "job_seniority", "job_department"} <= set(names)
+    assert "email_hash" not in names
+    assert set(ENGINEERED) == set(FIT_AGGREGATIONS)
+
+
 @pytest.mark.parametrize("drop", ["seats", "leads.seats"])
 def test_dropped_attributes_are_left_out(drop) -> None:
     names = build_catalogue(tables(), FeatureConfig(drop=(drop,)), day(50)).names
@@ -162,6 +275,12 @@ def test_json_and_back_is_the_same_catalogue(catalogue) -> None:
         (["account_from"], "phone"),
         (["attribution_days"], "90"),
         (["undated"], [1]),
+        (["groups"], {}),
+        (["groups", 0], "text"),
+        (["groups", 0, "stream"], "events.x"),
+        (["groups", 0, "event_types"], "call"),
+        (["groups", 0, "surprise"], "x"),
+        (["other_types"], [1]),
         (["surprise"], 1),
     ],
 )

@@ -252,7 +252,8 @@ def test_score_ends_with_one_json_object_and_whole_files(at_trained: Path) -> No
 def test_features_writes_parquet_and_train_and_check_take_the_same_export(at_trained: Path) -> None:
     told = json.loads(run("features", "--json").out)
     snapshots = pd.read_parquet("snapshots.parquet")
-    assert told == {"rows": 1500, "features": 2, "output": "snapshots.parquet"}
+    expected = {"rows": 1500, "features": 2, "parts": 1, "parts_reused": 0}
+    assert told == {**expected, "output": "snapshots.parquet"}
     assert len(snapshots) == 1500
     assert "won" not in snapshots
     assert json.loads(run("check", "--json").out)["tables"]["flat"]["rows_kept"] == 1500

@@ -11,7 +11,8 @@ from small_crm import small_config, small_examples, small_tables
 from features.errors import InputError
 from features.flat import load_flat
 from training.evaluation import split_examples
-from training.examples import examples_from_flat, examples_from_tables, thin_negatives
+from training.examples import examples_from_flat, examples_from_tables
+from training.part_examples import is_drawn, lost_share
 
 DAY = pd.Timedelta(days=1)
 HORIZON = 91 * DAY
@@ -123,34 +124,57 @@ def test_leads_that_all_are_mqls_already_are_refused_since_no_cutoff_can_be_chos
 
 def labelled_rows(rows=20_000, rate=0.02):
     random = np.random.default_rng(7)
-    return pd.DataFrame({"won_in_horizon": (random.random(rows) < rate).astype(float)})
+    return pd.DataFrame(
+        {
+            "lead_id": pd.array([f"lead {n}" for n in range(rows)], dtype="str"),
+            "as_of": np.datetime64("2025-01-06", "us"),
+            "won": random.random(rows) < rate,
+        }
+    )
+
+
+def thin(labelled, max_rows, seed):
+    """The rows that are kept, and what a lost one of them weighs."""
+    wins, lost = labelled["won"].sum(), (~labelled["won"]).sum()
+    is_kept = labelled["won"] | is_drawn(labelled, lost_share(wins, lost, max_rows), seed)
+    return labelled[is_kept], lost / (is_kept & ~labelled["won"]).sum()
 
 
 def test_thinning_keeps_every_win_and_its_weights_restore_the_base_rate():
     labelled = labelled_rows()
-    kept, weight = thin_negatives(labelled, max_rows=5_000, seed=0)
-    wins = labelled["won_in_horizon"].sum()
-    assert kept["won_in_horizon"].sum() == wins
+    kept, weight = thin(labelled, max_rows=5_000, seed=0)
+    wins = labelled["won"].sum()
+    assert kept["won"].sum() == wins
     assert len(kept) == pytest.approx(5_000, rel=0.05)
-    lost = (kept["won_in_horizon"] == 0).sum()
+    lost = len(kept) - wins
     assert wins / (wins + weight * lost) == pytest.approx(wins / len(labelled))
-    again, _ = thin_negatives(labelled, max_rows=5_000, seed=0)
-    other, _ = thin_negatives(labelled, max_rows=5_000, seed=1)
+    again, _ = thin(labelled, max_rows=5_000, seed=0)
+    other, _ = thin(labelled, max_rows=5_000, seed=1)
     assert kept.index.equals(again.index)
     assert not kept.index.equals(other.index)
 
 
+def test_whether_a_row_is_thinned_out_depends_on_no_other_row():
+    labelled = labelled_rows()
+    some = labelled[::3].sample(frac=1, random_state=2)
+    drawn = pd.Series(is_drawn(labelled, 0.3, seed=4), index=labelled.index)
+    np.testing.assert_array_equal(is_drawn(some, 0.3, seed=4), drawn[some.index])
+    later = labelled.assign(as_of=labelled["as_of"] + 7 * DAY)
+    both = drawn & is_drawn(later, 0.3, seed=4)
+    assert both.mean() == pytest.approx(0.09, abs=0.01)  # each week is drawn anew
+
+
 def test_nothing_is_thinned_where_there_is_room():
-    kept, weight = thin_negatives(labelled_rows(), max_rows=20_000, seed=0)
+    kept, weight = thin(labelled_rows(), max_rows=20_000, seed=0)
     assert (len(kept), weight) == (20_000, 1.0)
 
 
 def test_as_many_lost_rows_as_wins_stay_where_there_is_not_even_room_for_the_wins():
     labelled = labelled_rows()
-    kept, weight = thin_negatives(labelled, max_rows=100, seed=0)
-    wins = labelled["won_in_horizon"].sum()
-    lost = (kept["won_in_horizon"] == 0).sum()
-    assert kept["won_in_horizon"].sum() == wins
+    kept, weight = thin(labelled, max_rows=100, seed=0)
+    wins = labelled["won"].sum()
+    lost = len(kept) - wins
+    assert kept["won"].sum() == wins
     assert lost == pytest.approx(wins, rel=0.2)
     assert weight * lost == pytest.approx(len(labelled) - wins)
 

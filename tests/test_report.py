@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_crm import small_config, small_evaluation, small_examples
+from small_crm import small_config, small_evaluation, small_examples, small_tables
 
 from features.config import CutoffConfig
 from features.errors import InputError
 from features.load_report import LoadReport, Note, TableReport
+from features.quality import quality_of
+from training.audit import audit_examples
+from training.audit_findings import Audit, Duplicates, Evidence, Finding
 from training.cutoff import choose_cutoff
 from training.evaluation import evaluate_recipe, split_examples
-from training.recipe import load, refit_on_everything
+from training.recipe import examples_of, load, refit_on_everything
 from training.report import told, write_report
 from training.steps import Steps
 
@@ -33,7 +36,7 @@ def loaded(text: str) -> LoadReport:
 
 @cache
 def small_scorer():
-    return refit_on_everything(small_examples(), small_evaluation(), small_config())
+    return refit_on_everything(small_examples(), small_evaluation(), Audit(()), small_config())
 
 
 class Tags(HTMLParser):
@@ -115,11 +118,9 @@ def test_hostile_names_and_values_are_text(tmp_path):
     config = small_config(
         flat={"path": "flat.csv", "label": "won"}, cutoff={"mqls_per_week": 50}, data={}
     )
-    found = load(config, tmp_path)
-    evaluation = evaluate_recipe(
-        found.examples, None, config, split_examples(found.examples, config), Steps()
-    )
-    scorer = refit_on_everything(found.examples, evaluation, config)
+    examples = examples_of(load(config, tmp_path, tmp_path), config)
+    evaluation = evaluate_recipe(examples, None, config, split_examples(examples, config), Steps())
+    scorer = refit_on_everything(examples, evaluation, Audit(()), config)
     assert {SCRIPT, IMAGE} <= {feature.name for feature in scorer.catalogue.features}
     page = write_report(evaluation, scorer, loaded(SCRIPT), tmp_path / "report.html")
     html = page.read_text(encoding="utf-8")
@@ -144,3 +145,64 @@ def test_a_page_that_cannot_be_written_is_the_users_mistake_and_leaves_nothing(t
     with pytest.raises(InputError, match=r"report\.html cannot be written"):
         write_report(small_evaluation(), small_scorer(), loaded("crm"), tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+@cache
+def small_audit():
+    return audit_examples(small_examples(), small_tables(), small_config())
+
+
+def broken(tables):
+    """The tables without a month of page views, which a broken tracker would lose."""
+    events = tables.engagement_events
+    is_lost = (events["event_type"] == "page_view") & events["occurred_at"].between(
+        "2025-05-01", "2025-06-01"
+    )
+    return replace(tables, engagement_events=events[~is_lost])
+
+
+def test_the_report_shows_the_data_and_the_audit_with_pictures(tmp_path):
+    quality = quality_of(broken(small_tables()), small_config())
+    page = write_report(
+        small_evaluation(),
+        small_scorer(),
+        loaded("crm"),
+        tmp_path / "report.html",
+        quality,
+        small_audit(),
+    )
+    html = page.read_text(encoding="utf-8")
+    assert_harmless(html)
+    text = " ".join("".join(Tags(html).text).split())
+    for finding in quality.findings:
+        assert finding.subject in text
+    assert "silent from 2025-05-01 to 2025-05-31" in text
+    assert text.index("Leakage audit") < text.index("Events a day, by type")
+    # the broken type comes first and is shaded; at most twelve types, two of maturity, one of
+    # missing values, and the five of the model
+    titles = re.findall(r"<h4>(.*?)</h4>", html)
+    assert titles[0] == "page_view"
+    assert len(titles) == 12
+    assert html.count("<svg") == 12 + 2 + 1 + 5
+
+
+def test_every_piece_of_evidence_stands_beside_its_column(tmp_path):
+    evidence = Evidence("filled_only_for_winners", "block", {"won": 0.9}, f"{SCRIPT} 90% of them")
+    finding = Finding("leads.invoice", "block", (evidence, evidence), group=2)
+    twins = Duplicates("same_identifier", ("email_hash",), 8, 4, 2)
+    audit = Audit((finding,), (twins,), ("the rate falls",), columns=7)
+    page = write_report(
+        small_evaluation(),
+        small_scorer(),
+        loaded("crm"),
+        tmp_path / "report.html",
+        quality_of(small_tables(), small_config()),
+        audit,
+    )
+    html = page.read_text(encoding="utf-8")
+    assert_harmless(html)
+    text = " ".join("".join(Tags(html).text).split())
+    assert text.count("90% of them.") == 2
+    for told_once in ("leads.invoice", "goes missing with group 2", "blocked", "the rate falls"):
+        assert told_once in text
+    assert "8 leads look like 4 people" in text

@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.fit_columns import department, email_kind, fit_values, seniority
 from features.tables import CONTRACT
 from training.simulate import Demo, simulate, write_demo
+from training.simulation.crm import crm_tables
+from training.simulation.funnel import make_funnel
+from training.simulation.history import play
+from training.simulation.people import draw_people
 
 END = pd.Timestamp("2026-01-05")
 HORIZON = pd.Timedelta(days=91)
@@ -243,3 +248,31 @@ def test_impossible_arguments_are_refused() -> None:
         simulate(leads=3)
     with pytest.raises(ValueError, match="handoff_effect"):
         simulate(leads=50, handoff_effect=0)
+
+
+def test_some_people_registered_twice_and_nothing_else_changed(demo: Demo) -> None:
+    leads = demo.tables["leads"]
+    assert len(leads.drop_duplicates(["lead_id", "email_hash"])) == 8_000
+    first = leads.drop_duplicates("lead_id")
+    twice = first[first["email_hash"].duplicated(keep=False)]
+    assert len(twice) == 2 * twice["email_hash"].nunique() == 2 * round(0.005 * 8_000)
+    assert len(twice.drop_duplicates(["email_hash", "account_id"])) == len(twice) / 2
+    assert len(twice.drop_duplicates(["email_hash", "email_domain"])) == len(twice) / 2
+    # Drawn from a generator of its own: all other draws are those of a CRM without hashes.
+    people_rng, play_rng, text_rng, _ = np.random.default_rng(7).spawn(4)
+    funnel = make_funnel(104, drift=False, handoff_effect=1.0)
+    history = play(funnel, *draw_people(funnel, 8_000, people_rng), play_rng)
+    for name, table in crm_tables(funnel, history, text_rng).items():
+        ours = demo.tables[name]
+        pd.testing.assert_frame_equal(table, ours.drop(columns="email_hash", errors="ignore"))
+
+
+def test_the_demo_has_what_engineered_fit_reads(demo: Demo) -> None:
+    leads, accounts = demo.tables["leads"], demo.tables["accounts"]
+    titles, domains = leads["job_title"].dropna().unique(), leads["email_domain"].unique()
+    assert {seniority(title) for title in titles} >= {"c_level", "vp", "director", "manager"}
+    assert None not in {seniority(title) for title in titles}
+    assert {department(title) for title in titles} >= {"marketing", "sales", "finance"}
+    assert {email_kind(domain) for domain in domains} == {"free", "business"}
+    assert accounts["employees"].dtype == "float64"
+    assert set(fit_values("size_band", accounts["employees"]).dropna()) >= {"1-10", "51-200"}

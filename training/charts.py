@@ -17,12 +17,12 @@ INK, ACCENT, QUIET = "#1f2933", "#0b6e99", "#b6c2cd"
 BINS = 10
 
 
-def svg(chart: Any) -> str:
-    """Return the chart as SVG markup with our fonts and colours."""
+def svg(chart: Any, width: int = WIDTH, height: int = HEIGHT) -> str:
+    """Return the chart as SVG markup with our fonts and colours; sizes in pixels, without axes."""
     import vl_convert
 
     styled = (
-        chart.properties(width=WIDTH, height=HEIGHT, background="white")
+        chart.properties(width=width, height=height, background="white")
         .configure(font="sans-serif")
         .configure_axis(labelColor=INK, titleColor=INK, gridColor="#eef2f5", titleFontWeight=600)
         .configure_view(stroke=None)

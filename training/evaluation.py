@@ -9,6 +9,7 @@ import pandas as pd
 
 from features.config import Config
 from features.errors import InputError
+from features.partitions import Partitions
 from features.snapshots import mondays
 from features.tables import Tables
 from models.cutoff import Cutoff, Estimate
@@ -85,7 +86,11 @@ def split_examples(examples: Examples, config: Config) -> Split:
 
 
 def evaluate_recipe(
-    examples: Examples, tables: Tables | None, config: Config, split: Split, steps: Steps
+    examples: Examples,
+    tables: Tables | Partitions | None,
+    config: Config,
+    split: Split,
+    steps: Steps,
 ) -> Evaluation:
     """Return the evaluation of the recipe on `examples`; `tables` is None for a flat export."""
     training = config.training
@@ -195,7 +200,11 @@ def _baselines(examples: Examples, split: Split, fitted: Fitted) -> dict[str, np
 
 
 def _past_replay(
-    examples: Examples, tables: Tables | None, config: Config, split: Split, fitted: Fitted
+    examples: Examples,
+    tables: Tables | Partitions | None,
+    config: Config,
+    split: Split,
+    fitted: Fitted,
 ) -> Replay:
     """Return the replay of the fit weeks, each scored by the booster that left it out."""
     wins = won_examples(examples) if tables is None else won_opportunities(tables, config)
@@ -219,7 +228,11 @@ def _past_replay(
 
 
 def _test_replay(
-    examples: Examples, tables: Tables | None, config: Config, split: Split, fitted: Fitted
+    examples: Examples,
+    tables: Tables | Partitions | None,
+    config: Config,
+    split: Split,
+    fitted: Fitted,
 ) -> Replay:
     """Return the replay of the test weeks, warmed up on the weeks of the gap before them."""
     wins = won_examples(examples) if tables is None else won_opportunities(tables, config)

@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from features.catalogue import Catalogue, build_catalogue, flat_catalogue
-from features.components import account_components
+from features.catalogue import Catalogue, flat_catalogue
 from features.config import Config
 from features.errors import InputError
-from features.identity import know_people
-from features.opportunities import attribute
-from features.snapshots import at_lead_age, build_snapshots, lead_weeks, mondays, training_sample
+from features.fit_columns import with_fit_columns
+from features.partitions import Partitions
 from features.tables import Tables
-from training.labels import SECONDS_A_DAY, label_snapshots
+from training.labels import SECONDS_A_DAY
+from training.part_examples import (
+    ACCOUNT,
+    DAYS,
+    LABELS,
+    OPPORTUNITY,
+    WON,
+    catalogue_of_parts,
+    label_index,
+    lost_share,
+    snapshot_parts,
+)
+from training.part_examples import attributed as attributed
+from training.part_examples import matured_mondays as matured_mondays
 
 if TYPE_CHECKING:
     from features.flat import FlatExport
@@ -56,64 +67,34 @@ class Examples:
         return int(self.snapshots["lead_id"][rows & (self.won > 0)].nunique())
 
 
-def matured_mondays(tables: Tables, horizon_days: int) -> np.ndarray:
-    """Return every Monday with a known label, from the first lead on."""
-    first = tables.leads["created_at"].min()
-    return mondays(first, tables.data_until - pd.Timedelta(days=horizon_days))
-
-
-def attributed(tables: Tables, config: Config) -> pd.DataFrame:
-    """Return which leads each opportunity labels, by the configured rules."""
-    population = config.population
-    return attribute(tables, population.attribution_days, population.account_from)
-
-
-def examples_from_tables(tables: Tables, config: Config) -> Examples:
+def examples_from_tables(tables: Tables | Partitions, config: Config) -> Examples:
     """Return the training rows of the tables; InputError when none is matured."""
-    horizon_days = config.training.horizon_days
-    if config.snapshots.at == "age":
-        index = at_lead_age(tables, config.population, config.snapshots.age_days)
-    else:
-        weeks = lead_weeks(tables, config.population, matured_mondays(tables, horizon_days))
-        index = training_sample(weeks, config.snapshots.every_days, config.training.seed)
-    attribution = attributed(tables, config)
-    labelled = label_snapshots(index, attribution, horizon_days, tables.data_until)
-    labelled = labelled[labelled["won_in_horizon"].notna()]
-    if labelled.empty:
+    partitions = Partitions.of(tables)
+    index = label_index(partitions, config)
+    if not index.wins + index.lost:
         raise InputError(
-            f"No lead has been known for a whole horizon of {horizon_days} days: the data end on "
-            f"{tables.data_until:%Y-%m-%d}. Load a longer history or lower training.horizon_days."
+            f"No lead has been known for a whole horizon of {config.training.horizon_days} days: "
+            f"the data end on {partitions.data_until:%Y-%m-%d}. Load a longer history or lower "
+            "training.horizon_days."
         )
-    labelled, weight = thin_negatives(labelled, config.snapshots.max_rows, config.training.seed)
-    labelled = labelled.sort_values(["as_of", "lead_id"], ignore_index=True)
-    catalogue = build_catalogue(tables, config.features, tables.data_until, config.population)
-    component = account_components(know_people(tables, config.population.account_from))
+    catalogue = catalogue_of_parts(partitions, config)
+    share = lost_share(index.wins, index.lost, config.snapshots.max_rows)
+    parts = snapshot_parts(index, config, catalogue, share)
+    rows = pd.concat([parts.read(number) for number in range(len(partitions))])
+    if len(partitions) > 1:
+        rows = rows.sort_values(["as_of", "lead_id"], ignore_index=True)
+    won = rows[WON].to_numpy(float)
     return Examples(
         catalogue=catalogue,
-        snapshots=build_snapshots(tables, catalogue, labelled),
-        won=labelled["won_in_horizon"].to_numpy(float),
-        days_to_win=labelled["days_to_win"].to_numpy(float),
-        opportunity=labelled["opportunity_id"].fillna("").to_numpy(str),
-        weight=np.where(labelled["won_in_horizon"] > 0, 1.0, weight),
-        account=component.loc[labelled["lead_id"]].to_numpy(),
+        snapshots=rows.drop(columns=LABELS),
+        won=won,
+        days_to_win=rows[DAYS].to_numpy(float),
+        opportunity=rows[OPPORTUNITY].fillna("").to_numpy(str),
+        weight=np.where(won > 0, 1.0, index.lost / max((won == 0).sum(), 1)),
+        account=rows[ACCOUNT].to_numpy(),
         is_dated=True,
         is_weekly=config.snapshots.at == "weeks",
     )
-
-
-def thin_negatives(labelled: pd.DataFrame, max_rows: int, seed: int) -> tuple[pd.DataFrame, float]:
-    """Return at most about `max_rows` rows, every won one kept, and the weight of the others.
-
-    At least as many lost rows as won ones stay, even if that makes more rows.
-    """
-    lost = labelled["won_in_horizon"].to_numpy() == 0
-    wins = int((~lost).sum())
-    room = max(max_rows - wins, wins, 1)
-    if len(labelled) <= max_rows or lost.sum() <= room:
-        return labelled, 1.0
-    share = room / lost.sum()
-    drawn = np.random.default_rng(seed).random(len(labelled)) < share
-    return labelled[~lost | drawn], float(lost.sum() / (lost & drawn).sum())
 
 
 def examples_from_flat(export: FlatExport, config: Config) -> Examples:
@@ -145,7 +126,9 @@ def examples_from_flat(export: FlatExport, config: Config) -> Examples:
         order = order[np.argsort(rows["as_of"].to_numpy()[order], kind="stable")]
     return Examples(
         catalogue=catalogue,
-        snapshots=rows[columns].iloc[order].reset_index(drop=True),
+        snapshots=with_fit_columns(rows, catalogue.features)[columns]
+        .iloc[order]
+        .reset_index(drop=True),
         won=won[order],
         days_to_win=days[order],
         opportunity=np.where(won > 0, rows["lead_id"], "")[order].astype(str),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from features.config import Config
-from features.flat import load_flat
+from features.flat import FlatExport, load_flat
 from features.load_report import LoadReport
-from features.sources import load_tables
+from features.partitions import Partitions, load_partitions
+from features.quality import Quality, quality_of, quality_of_flat
 from features.tables import Tables
 from models.bundle import check_bundle, write_bundle
 from models.cutoff import Estimate
 from models.golden import synthesise_rows
 from models.scorer import Scorer, expected_raw_score
+from training.audit import Audit, audit_examples, without_blocked
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.fit import Fitted, fit_model
@@ -45,12 +45,21 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the sources gave: tables, or the examples of a flat export."""
+    """What the sources gave: tables, or a flat export."""
 
-    tables: Tables | None
-    examples: Examples | None
+    partitions: Partitions | None
+    "The tables, in parts that fit in memory; None for a flat export."
+    export: FlatExport | None
     report: LoadReport
     digests: Mapping[str, str]
+
+    @property
+    def sample(self) -> Tables | None:
+        """The tables that audit and data quality look at: all, or those of one part of many.
+
+        Accounts are spread over the parts by chance, so that one part is a fair sample.
+        """
+        return None if self.partitions is None else self.partitions.part(0).tables
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Training:
     """A finished training."""
 
     evaluation: Evaluation
+    audit: Audit
     scorer: Scorer
     registered: Registered
     facts: dict[str, Any]
@@ -88,6 +98,7 @@ class Training:
                 "evidence": _plain(cutoff.evidence),
             },
             "replay": _plain(self.evaluation.replayed),
+            "audit": self.audit.as_dict(),
             **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic", "warnings")},
             "rejects": [str(path) for path in self.rejects],
             "seconds": self.seconds,
@@ -102,25 +113,31 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
     """
     rejects = root / REJECTS
     with steps("load"):
-        loaded = load(config, folder, rejects)
+        loaded = load(config, folder, root / REPORT.parent, rejects)
     with steps("snapshots"):
-        examples = loaded.examples or examples_from_tables(_tables(loaded), config)
-        split = split_examples(examples, config)
-    evaluation = evaluate_recipe(examples, loaded.tables, config, split, steps)
+        everything = examples_of(loaded, config)
+    with steps("audit"):
+        sample = loaded.sample
+        audit = audit_examples(everything, sample, config)
+        examples = without_blocked(everything, audit)
+        quality = quality_of_loaded(loaded, sample, config)
+    split = split_examples(examples, config)
+    evaluation = evaluate_recipe(examples, loaded.partitions, config, split, steps)
     with steps("refit"):
-        scorer = refit_on_everything(examples, evaluation, config)
+        scorer = refit_on_everything(examples, evaluation, audit, config)
     local = root / REPORT.parent
     local.mkdir(parents=True, exist_ok=True)
     # Aside, so that a run that ends here leaves the report of the last registered model in place.
     with tempfile.TemporaryDirectory(prefix=".train-", dir=local) as aside:
         with steps("report"):
             page = Path(aside) / REPORT.name
-            write_report(evaluation, scorer, loaded.report, page)
+            write_report(evaluation, scorer, loaded.report, page, quality, audit)
         with steps("register"):
             registered = register(examples, evaluation, scorer, loaded, config, page, root)
         report = page.replace(root / REPORT)
     return Training(
         evaluation,
+        audit,
         scorer,
         registered,
         dict(scorer.facts),
@@ -130,33 +147,38 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
     )
 
 
-def load(config: Config, folder: Path, rejects_folder: Path | None = None) -> Loaded:
-    """Return the checked tables, or the examples of a flat export."""
+def load(config: Config, folder: Path, local: Path, rejects_folder: Path | None = None) -> Loaded:
+    """Return the checked tables, or the flat export; tables too large for memory go to `local`."""
     if config.flat is not None:
         export = load_flat(config, folder, rejects_folder=rejects_folder)
-        examples = examples_from_flat(export, config)
-        return Loaded(None, examples, export.report, {"flat": export.digest})
-    tables = load_tables(config, folder, rejects_folder=rejects_folder)
-    return Loaded(tables.tables, None, tables.report, tables.digests)
+        return Loaded(None, export, export.report, {"flat": export.digest})
+    loaded = load_partitions(config, folder, local, rejects_folder=rejects_folder)
+    return Loaded(loaded.partitions, None, loaded.report, loaded.digests)
 
 
-def training_snapshots(config: Config, folder: Path, steps: Steps) -> pd.DataFrame:
-    """Return the snapshots a model is trained on, without their labels."""
-    with steps("load"):
-        loaded = load(config, folder)
-    with steps("snapshots"):
-        # every row, since a reader of the file could not tell what a thinned one stands for
-        every_row = config.snapshots.model_copy(update={"max_rows": sys.maxsize})
-        config = config.model_copy(update={"snapshots": every_row})
-        examples = loaded.examples or examples_from_tables(_tables(loaded), config)
-    return examples.snapshots
+def examples_of(loaded: Loaded, config: Config) -> Examples:
+    """Return the labelled snapshots to learn from."""
+    if loaded.export is not None:
+        return examples_from_flat(loaded.export, config)
+    assert loaded.partitions is not None
+    return examples_from_tables(loaded.partitions, config)
 
 
-def refit_on_everything(examples: Examples, evaluation: Evaluation, config: Config) -> Scorer:
+def quality_of_loaded(loaded: Loaded, sample: Tables | None, config: Config) -> Quality:
+    """Return what is odd about the data, for the report."""
+    if loaded.export is not None:
+        return quality_of_flat(loaded.export, config)
+    assert sample is not None
+    return quality_of(sample, config, loaded.report)
+
+
+def refit_on_everything(
+    examples: Examples, evaluation: Evaluation, audit: Audit, config: Config
+) -> Scorer:
     """Return the scorer to ship: the evaluated recipe, fitted again on all matured rows."""
     everything = np.ones(len(examples.won), dtype=bool)
     shipped = fit_model(examples, everything, evaluation.choices, config)
-    facts = training_facts(examples, evaluation, shipped, config)
+    facts = training_facts(examples, evaluation, audit, shipped, config)
     return Scorer(
         booster=shipped.booster,
         encoder=shipped.encoder,
@@ -171,7 +193,7 @@ def refit_on_everything(examples: Examples, evaluation: Evaluation, config: Conf
 
 
 def training_facts(
-    examples: Examples, evaluation: Evaluation, shipped: Fitted, config: Config
+    examples: Examples, evaluation: Evaluation, audit: Audit, shipped: Fitted, config: Config
 ) -> dict[str, Any]:
     """Return what a reader of the bundle should know, as JSON."""
     split = evaluation.split
@@ -208,7 +230,8 @@ def training_facts(
         "replay": _plain(evaluation.replayed),
         "outcome": outcome(examples, config),
         "lead_age_days": config.snapshots.age_days if _is_at_age(config) else None,
-        "warnings": warnings_of(examples, evaluation, config),
+        "blocked": audit.blocked(),
+        "warnings": warnings_of(examples, evaluation, audit, config),
     }
 
 
@@ -223,9 +246,18 @@ def _is_at_age(config: Config) -> bool:
     return config.flat is None and config.snapshots.at == "age"
 
 
-def warnings_of(examples: Examples, evaluation: Evaluation, config: Config) -> list[str]:
+def warnings_of(
+    examples: Examples, evaluation: Evaluation, audit: Audit, config: Config
+) -> list[str]:
     """Return what a reader must know before trusting the figures."""
     warnings = []
+    blocked = audit.blocked()
+    if blocked:
+        some = f"{', '.join(blocked[:5])}{', ...' * (len(blocked) > 5)}"
+        warnings.append(
+            f"The leakage audit left out {some}: the evidence is in the report. A column that was "
+            "known before the outcome is used again once [features] known_at_creation names it."
+        )
     if is_optimistic(examples, config):
         warnings.append(
             f"The gap between fit and test, {config.gap_days} days, is shorter than the horizon: "
@@ -317,11 +349,6 @@ def _params(config: Config, evaluation: Evaluation, scorer: Scorer) -> dict[str,
         for name, value in values.items()
     }
     return {**flat, **chosen}
-
-
-def _tables(loaded: Loaded) -> Tables:
-    assert loaded.tables is not None  # a flat export has examples instead
-    return loaded.tables
 
 
 def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:

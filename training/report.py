@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from features.load_report import LoadReport
-from features.outputs import written_aside
+from features.quality import Quality
 from models.cutoff import Estimate
 from models.reasons import reasons
 from models.scorer import Scorer
 from training import charts
+from training.audit_findings import Audit
 from training.cutoff import cutoff_curve
+from training.data_section import data_section
 from training.evaluation import Evaluation
-
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+from training.pages import write_page
 
 FIGURE_NAMES = {
     "mqls_per_week": "MQLs a week",
@@ -38,20 +39,20 @@ METRIC_NAMES = {
 }
 
 
-def write_report(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport, page: Path) -> Path:
+def write_report(
+    evaluation: Evaluation,
+    scorer: Scorer,
+    loaded: LoadReport,
+    page: Path,
+    quality: Quality | None = None,
+    audit: Audit | None = None,
+) -> Path:
     """Write the report to `page`, aside and then renamed, and return its path."""
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(**_content(evaluation, scorer, loaded))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(page) as aside:
-        aside.write_text(html, encoding="utf-8")
-    return page
+    data = data_section(loaded, quality, audit, undated=scorer.catalogue.undated)
+    return write_page("report.html.j2", {**_content(evaluation, scorer), "data": data}, page)
 
 
-def _content(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport) -> dict[str, Any]:
+def _content(evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
     import markupsafe
 
     explained = reasons(scorer, evaluation.explained, num_threads=2)
@@ -100,8 +101,6 @@ def _content(evaluation: Evaluation, scorer: Scorer, loaded: LoadReport) -> dict
             metric: told(metric, evaluation.metrics[metric])
             for metric in ("log_loss", "auc", "average_precision")
         },
-        "loaded": loaded.lines(),
-        "undated": scorer.catalogue.undated,
         "pictures": {
             # our own markup, rendered from numbers and feature names that Vega escapes
             name: markupsafe.Markup(charts.svg(chart)) if chart is not None else None

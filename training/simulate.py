@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from features.outputs import written_aside
 from training.simulation.crm import crm_tables
+from training.simulation.duplicates import add_email_hashes
 from training.simulation.funnel import Funnel, make_funnel
 from training.simulation.history import History, play
 from training.simulation.leaks import plant_leaks
@@ -61,9 +62,10 @@ def simulate(
     if leads < 10 or weeks < 4 or not 0 < handoff_effect <= 4:
         raise ValueError("leads >= 10, weeks >= 4 and 0 < handoff_effect <= 4 are needed")
     funnel = make_funnel(weeks, drift, handoff_effect)
-    people_rng, play_rng, text_rng, leak_rng = np.random.default_rng(seed).spawn(4)
+    people_rng, play_rng, text_rng, leak_rng, mail_rng = np.random.default_rng(seed).spawn(5)
     history = play(funnel, *draw_people(funnel, leads, people_rng), play_rng)
     tables = crm_tables(funnel, history, text_rng)
+    add_email_hashes(tables, mail_rng)
     planted = plant_leaks(tables, leak_rng) if planted_leaks else ()
     return Demo(tables, _truth_frame(funnel, history), planted)
 

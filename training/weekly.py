@@ -7,31 +7,26 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from features.catalogue import Catalogue
-from features.components import account_components
+from features.catalogue import INDEX_COLUMNS, Catalogue
 from features.config import Config
-from features.identity import know_people
-from features.snapshots import build_snapshots, lead_weeks
+from features.partitions import Part, Partitions
+from features.snapshots import Past, lead_weeks
 from features.tables import Tables
-from training.examples import Examples, attributed
-from training.labels import SECONDS_A_DAY, label_snapshots
-
-WEEKS_AT_ONCE = 8
-"""Bounds the memory: features of this many weeks are held at a time."""
-
-COLUMNS = [
-    "lead_id",
-    "account",
-    "as_of",
-    "probability",
-    "won_in_horizon",
-    "days_to_win",
-    "opportunity_id",
-]
+from training.examples import Examples
+from training.labels import SECONDS_A_DAY
+from training.part_examples import (
+    ACCOUNT,
+    DAYS,
+    OPPORTUNITY,
+    ROWS_AT_ONCE,
+    WON,
+    attributed,
+    label_part,
+)
 
 
 def score_weeks(
-    tables: Tables,
+    tables: Tables | Partitions,
     config: Config,
     catalogue: Catalogue,
     instants: np.ndarray,
@@ -40,36 +35,58 @@ def score_weeks(
     """Return the eligible leads of every instant with probability and label, as a replay reads.
 
     `probability_of` scores a snapshots frame, given each row's account component. `instants` must
-    have known labels.
+    have known labels. Rows are sorted by as_of then lead_id.
     """
-    weeks = lead_weeks(tables, config.population, instants)
-    weeks = weeks[weeks["is_eligible"]]
-    component = account_components(know_people(tables, config.population.account_from))
-    attribution = attributed(tables, config)
-    parts = []
-    for start in range(0, len(instants), WEEKS_AT_ONCE):
-        chunk = instants[start : start + WEEKS_AT_ONCE]
-        index = weeks[weeks["as_of"].isin(chunk)]
-        if index.empty:
-            continue
-        snapshots = build_snapshots(tables, catalogue, index)
-        labelled = label_snapshots(
-            snapshots[["lead_id", "as_of"]],
-            attribution,
-            config.training.horizon_days,
-            tables.data_until,
-        )
-        labelled["account"] = component.loc[labelled["lead_id"]].to_numpy()
-        labelled["probability"] = probability_of(snapshots, labelled["account"].to_numpy())
-        parts.append(labelled.loc[labelled["won_in_horizon"].notna(), COLUMNS])
-    return pd.concat(parts or [weeks[:0].reindex(columns=COLUMNS)], ignore_index=True)
+    partitions = Partitions.of(tables)
+    parts = [_score_part(part, config, catalogue, instants, probability_of) for part in partitions]
+    scored = pd.concat(parts, ignore_index=True)
+    if len(parts) > 1:
+        scored = scored.sort_values(["as_of", "lead_id"], ignore_index=True)
+    return scored
 
 
-def won_opportunities(tables: Tables, config: Config) -> pd.DataFrame:
-    """Return opportunity_id, lead_id, account, created_at of every closed-won opportunity."""
-    attribution = attributed(tables, config)
+def _score_part(
+    part: Part,
+    config: Config,
+    catalogue: Catalogue,
+    instants: np.ndarray,
+    probability_of: Callable[[pd.DataFrame, np.ndarray], np.ndarray],
+) -> pd.DataFrame:
+    weeks = lead_weeks(part.tables, config.population, instants)
+    labelled = label_part(part, weeks[weeks["is_eligible"]], config)
+    labelled = labelled[labelled[WON].notna()].reset_index(drop=True)
+    past = Past.of(part.tables, catalogue)
+    probability = np.empty(len(labelled))
+    for first in range(0, len(labelled), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        snapshots = past.snapshots(labelled.loc[:, list(INDEX_COLUMNS)][rows])
+        probability[rows] = probability_of(snapshots, labelled[ACCOUNT].to_numpy()[rows])
+    return pd.DataFrame(
+        {
+            "lead_id": labelled["lead_id"],
+            "account": labelled[ACCOUNT],
+            "as_of": labelled["as_of"],
+            "probability": probability,
+            "won_in_horizon": labelled[WON],
+            "days_to_win": labelled[DAYS],
+            "opportunity_id": labelled[OPPORTUNITY],
+        }
+    )
+
+
+def won_opportunities(tables: Tables | Partitions, config: Config) -> pd.DataFrame:
+    """Return opportunity_id, lead_id, account, created_at of every closed-won opportunity.
+
+    Sorted by opportunity_id then lead_id.
+    """
+    parts = [_won_in(part, config) for part in Partitions.of(tables)]
+    return pd.concat(parts).sort_values(["opportunity_id", "lead_id"], ignore_index=True)
+
+
+def _won_in(part: Part, config: Config) -> pd.DataFrame:
+    attribution = attributed(part.tables, config)
     won = attribution[attribution["stage"] == "closed_won"]
-    component = account_components(know_people(tables, config.population.account_from))
+    component = part.account_components(config.population.account_from)
     account = component.loc[won["lead_id"]].to_numpy()
     return won[["opportunity_id", "lead_id", "created_at"]].assign(account=account)
 

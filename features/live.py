@@ -1,0 +1,245 @@
+"""The live path: the snapshot of one lead from the few rows a request brings.
+
+The rows become the same integer records as whole tables do, and all that follows is the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.catalogue import Catalogue
+from features.free_mail import is_free_mail
+from features.histories import ALWAYS, NEVER, Int32s, Int64s
+from features.plan import Plans
+from features.records import (
+    UNKNOWN,
+    AccountFrom,
+    AccountRows,
+    ChangeRows,
+    ContactRows,
+    EventRows,
+    LeadRows,
+    OpportunityRows,
+    Records,
+    millionths,
+)
+from features.snapshots import Past
+
+Rows = Mapping[str, Sequence[Any]]
+"One table: column -> values. Instants are microseconds since 1970; None is missing."
+
+
+@dataclass(frozen=True)
+class LiveSnapshots:
+    """Makes snapshots of the features of one catalogue, compiled once."""
+
+    catalogue: Catalogue
+    plans: Plans
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> LiveSnapshots:
+        """Return the live path of `catalogue`."""
+        return cls(catalogue, Plans.of(catalogue))
+
+    def snapshot(
+        self, tables: Mapping[str, Rows], lead_id: str, as_of: int
+    ) -> dict[str, float | str | None]:
+        """Return the features of a lead at an instant: the numbers, then the categories.
+
+        `tables`: the contract's tables, rows of the lead and of its account's other leads. A table
+        that is not among them is unknown, so its features are missing; an empty one is empty.
+        Missing numbers are NaN, missing categories None. Without `recorded_at` an event is known
+        when it occurred, and the attributes of leads and accounts always.
+        """
+        reads = self.plans.event_columns
+        records = records_of_rows(tables, self.catalogue.account_from, reads)
+        past = Past.of_records(records, self.catalogue, self.plans)
+        lead = tuple(records.lead_ids).index(lead_id)
+        matrix, categories = past.features(np.array([lead]), np.array([as_of]))
+        numbers = dict(zip(self.plans.number_names, matrix[0].tolist(), strict=True))
+        return numbers | {name: texts[0] for name, texts in categories.items()}
+
+
+def records_of_rows(
+    tables: Mapping[str, Rows], account_from: AccountFrom, event_columns: frozenset[str]
+) -> Records:
+    """Return plain rows as integers, as `records_of` does for tables."""
+    leads, accounts = tables["leads"], tables.get("accounts", {})
+    deals = tables.get("opportunities", {})
+    lead_ids = sorted(set(leads["lead_id"]))
+    lead_codes = {lead: code for code, lead in enumerate(lead_ids)}
+    account_of_row = _account_column(leads, account_from)
+    mentioned = {*account_of_row, *accounts.get("account_id", ()), *deals.get("account_id", ())}
+    account_ids = sorted(mentioned - {None})
+    account_codes = {account: code for code, account in enumerate(account_ids)}
+    events = tables.get("engagement_events", _NO_EVENTS)
+    changes = tables.get("stage_changes", _NO_CHANGES)
+    event_types = list(dict.fromkeys(events["event_type"]))
+    stages = list(dict.fromkeys(changes["stage"]))
+    changed = _instants(changes["changed_at"])
+    channels = _names(events, "channel") if "channel" in event_columns else []
+    return Records(
+        lead_ids=lead_ids,
+        account_ids=account_ids,
+        leads=_lead_rows(leads, account_of_row, lead_codes, account_codes),
+        accounts=AccountRows(
+            _codes(accounts.get("account_id", ()), account_codes),
+            _known(accounts, len(accounts.get("account_id", ()))),
+        ),
+        events=_event_rows(events, event_types, lead_codes, event_columns),
+        opportunities=_opportunity_rows(deals, lead_codes, account_codes),
+        contacts=_contact_rows(tables.get("opportunity_leads", {}), deals, lead_codes),
+        changes=ChangeRows(
+            _codes(changes["lead_id"], lead_codes),
+            changed,
+            np.maximum(changed, _instants(changes.get("recorded_at", changes["changed_at"]))),
+            _places(changes["stage"], stages),
+        ),
+        attributes=_RowAttributes(tables),
+        event_types=event_types,
+        channels=channels,
+        change_stages=stages,
+        present=frozenset(tables),
+    )
+
+
+_NO_EVENTS: Rows = {"lead_id": (), "event_type": (), "occurred_at": ()}
+_NO_CHANGES: Rows = {"lead_id": (), "stage": (), "changed_at": ()}
+
+
+def _instants(values: Sequence[int | None]) -> Int64s:
+    if None in values:
+        values = [NEVER if value is None else value for value in values]
+    return np.array(values, np.int64)
+
+
+def _codes(ids: Sequence[str | None], codes: Mapping[str, int]) -> Int64s:
+    found = _Codes(codes)
+    return np.array([*map(found.__getitem__, ids)], np.int64)
+
+
+class _Codes(dict[str | None, int]):
+    """Codes by id, -1 for the others."""
+
+    def __missing__(self, _: str | None) -> int:
+        return -1
+
+
+def _places(texts: Sequence[str], names: Sequence[str]) -> Int32s:
+    place = {name: number for number, name in enumerate(names)}
+    return np.array([*map(place.__getitem__, texts)], np.int32)
+
+
+def _names(events: Rows, column: str) -> list[str]:
+    return sorted(set(events.get(column, ())) - {None})
+
+
+def _ranks(events: Rows, column: str, reads: frozenset[str]) -> Int32s:
+    if column not in reads:
+        return np.empty(0, np.int32)
+    codes: dict[str | None, int] = {None: -1}
+    codes |= {name: rank for rank, name in enumerate(_names(events, column))}
+    values = events.get(column) or [None] * len(events["lead_id"])
+    return np.array([*map(codes.__getitem__, values)], np.int32)
+
+
+def _known(rows: Rows, n_rows: int) -> Int64s:
+    if "recorded_at" not in rows:
+        return np.full(n_rows, ALWAYS)
+    return _instants(rows["recorded_at"])
+
+
+def _account_column(leads: Rows, account_from: AccountFrom) -> Sequence[str | None]:
+    if account_from == "account_id":
+        return leads.get("account_id") or [None] * len(leads["lead_id"])
+    domains = [None if one is None else one.strip().lower() for one in leads["email_domain"]]
+    return [None if domain is None or is_free_mail(domain) else domain for domain in domains]
+
+
+def _lead_rows(
+    leads: Rows,
+    account_of_row: Sequence[str | None],
+    lead_codes: Mapping[str, int],
+    account_codes: Mapping[str, int],
+) -> LeadRows:
+    created = _instants(leads["created_at"])
+    return LeadRows(
+        _codes(leads["lead_id"], lead_codes),
+        created,
+        _instants(leads["recorded_at"]) if "recorded_at" in leads else created,
+        _known(leads, len(created)),
+        _codes(account_of_row, account_codes),
+        _codes(leads.get("merged_into") or [None] * len(created), lead_codes),
+    )
+
+
+def _event_rows(
+    events: Rows, event_types: Sequence[str], lead_codes: Mapping[str, int], reads: frozenset[str]
+) -> EventRows:
+    occurred = _instants(events["occurred_at"])
+    visible = occurred
+    if "recorded_at" in events:
+        visible = np.maximum(occurred, _instants(events["recorded_at"]))
+    values = np.zeros(len(occurred), np.int64)
+    if "value" in reads and "value" in events:
+        values = millionths(np.array(events["value"], np.float64))
+    contents, campaigns, channels = (
+        _ranks(events, column, reads) for column in ("content", "campaign", "channel")
+    )
+    leads, types = _codes(events["lead_id"], lead_codes), _places(events["event_type"], event_types)
+    rows = EventRows(leads, occurred, visible, types, values, contents, campaigns, channels)
+    return rows if leads.min(initial=0) >= 0 else rows.of_known_leads()
+
+
+def _opportunity_rows(
+    deals: Rows, lead_codes: Mapping[str, int], account_codes: Mapping[str, int]
+) -> OpportunityRows:
+    n_deals = len(deals.get("created_at", ()))
+    nothing = [None] * n_deals
+    created = _instants(deals.get("created_at", ()))
+    closed = _instants(deals.get("closed_at", nothing))
+    stages = deals.get("stage", nothing)
+    leads = deals.get("lead_id", nothing)
+    return OpportunityRows(
+        created,
+        _instants(deals["created_recorded_at"]) if "created_recorded_at" in deals else created,
+        closed,
+        _instants(deals["closed_recorded_at"]) if "closed_recorded_at" in deals else closed,
+        np.array([stage == "closed_won" for stage in stages], bool),
+        np.array([-1 if one is None else lead_codes.get(one, UNKNOWN) for one in leads], np.int64),
+        _codes(deals.get("account_id", nothing), account_codes),
+    )
+
+
+def _contact_rows(contacts: Rows, deals: Rows, lead_codes: Mapping[str, int]) -> ContactRows:
+    place = {one: row for row, one in enumerate(deals.get("opportunity_id", ()))}
+    opportunities = _codes(contacts.get("opportunity_id", ()), place)
+    # a contact without a date is as old as its opportunity
+    recorded = contacts.get("recorded_at", [ALWAYS] * len(opportunities))
+    return ContactRows(
+        opportunities, _codes(contacts.get("lead_id", ()), lead_codes), _instants(recorded)
+    )
+
+
+class _RowAttributes:
+    """Attribute columns of plain rows."""
+
+    def __init__(self, tables: Mapping[str, Rows]) -> None:
+        self._tables = tables
+
+    def _column(self, stream: str) -> Sequence[Any]:
+        owner, _, column = stream.partition(".")
+        rows = self._tables.get(owner, {})
+        key = "lead_id" if owner == "leads" else "account_id"
+        return rows.get(column) or [None] * len(rows.get(key, ()))
+
+    def numbers(self, stream: str) -> npt.NDArray[np.float32]:
+        return np.array(self._column(stream), np.float32)
+
+    def texts(self, stream: str) -> list[str | None]:
+        return list(self._column(stream))
