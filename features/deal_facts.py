@@ -57,6 +57,13 @@ class OwnedOpportunities:
         """Return the opportunities of each account."""
         return _owned(opportunities, links, n_accounts)
 
+    @classmethod
+    def none(cls, n_owners: int) -> OwnedOpportunities:
+        """Return the opportunities of owners who have none."""
+        nothing = np.empty(0, np.int64)
+        nobody = np.array([[0, 0, 0, ALWAYS, ALWAYS, ALWAYS]])
+        return cls(History(np.zeros(n_owners + 1, np.int64), nothing, nothing), nobody)
+
     def at(self, owners: Int64s, instants: Int64s) -> OpportunityFacts:
         """Return what was known of each owner (-1: nothing) before its instant."""
         rows = self.changes.rows(owners, instants)

@@ -77,25 +77,50 @@ def group_starts(owners: Int64s, n_owners: int) -> Int64s:
 def _last_before(starts: Int64s, known_at: Int64s, owners: Int64s, instants: Int64s) -> Int64s:
     positions = np.empty(len(owners), np.int64)
     for query in range(len(owners)):
-        owner = owners[query]
-        positions[query] = -1
-        if owner < 0:
-            continue
-        low = starts[owner]
-        high = starts[owner + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if known_at[middle] < instants[query]:
-                low = middle + 1
-            else:
-                high = middle
-        if low > starts[owner]:
-            positions[query] = low - 1
+        positions[query] = row_before(starts, known_at, owners[query], instants[query])
     return positions
 
 
+@njit(cache=True, nogil=True)
+def row_before(starts, known_at, owner, instant):  # type: ignore[no-untyped-def]
+    """Return the position of the owner's newest row known before the instant, else -1.
+
+    An owner of -1 has none.
+    """
+    if owner < 0:
+        return -1
+    low, high = starts[owner], starts[owner + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if known_at[middle] < instant:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1 if low > starts[owner] else -1
+
+
+@njit(cache=True, nogil=True)
+def _newest(starts, known_at, values, owners, instants, missing):  # type: ignore[no-untyped-def]
+    rows = _last_before(starts, known_at, owners, instants)
+    newest = np.full(len(rows), missing, np.int64)
+    for query in range(len(rows)):
+        if rows[query] >= 0:
+            newest[query] = values[rows[query]]
+    return newest
+
+
+@njit(cache=True, nogil=True)
+def _count(starts, known_at, owners, instants):  # type: ignore[no-untyped-def]
+    rows = _last_before(starts, known_at, owners, instants)
+    counts = np.zeros(len(rows), np.int64)
+    for query in range(len(rows)):
+        if rows[query] >= 0:
+            counts[query] = rows[query] - starts[owners[query]] + 1
+    return counts
+
+
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
-def _sorted_history(
+def sorted_history(
     owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s
 ) -> tuple[Int64s, Int64s, Int64s]:
     """Return the slice of each owner, and instants and values by owner, instant and value."""
@@ -129,7 +154,7 @@ def _sorted_history(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
-def _keep_largest(starts: Int64s, values: Int64s) -> None:
+def keep_largest(starts: Int64s, values: Int64s) -> None:
     """Replace each value by the largest of its owner so far."""
     for owner in range(len(starts) - 1):
         for row in range(starts[owner] + 1, starts[owner + 1]):
@@ -162,13 +187,13 @@ class History:
 
         Of rows known at the same instant the largest value counts as the newest.
         """
-        return cls(*_sorted_history(owners, n_owners, known_at, values))
+        return cls(*sorted_history(owners, n_owners, known_at, values))
 
     @classmethod
     def of_newest(cls, owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s) -> History:
         """Return the history of the largest value known so far: `newest` is then the maximum."""
         history = cls.of(owners, n_owners, known_at, values)
-        _keep_largest(history.starts, history.values)
+        keep_largest(history.starts, history.values)
         return history
 
     def rows(self, owners: Int64s, instants: Int64s) -> Int64s:
@@ -177,9 +202,9 @@ class History:
 
     def newest(self, owners: Int64s, instants: Int64s, missing: int = ALWAYS) -> Int64s:
         """Return each owner's newest value known before the instant, else `missing`."""
-        return np.append(self.values, np.int64(missing))[self.rows(owners, instants)]
+        found = _newest(self.starts, self.known_at, self.values, owners, instants, missing)
+        return np.asarray(found)
 
     def count(self, owners: Int64s, instants: Int64s) -> Int64s:
         """Return how many rows of each owner are known before the instant."""
-        rows = self.rows(owners, instants)
-        return np.where(rows < 0, 0, rows - self.starts[owners] + 1)
+        return np.asarray(_count(self.starts, self.known_at, owners, instants))

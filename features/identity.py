@@ -8,7 +8,17 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from features.histories import ALWAYS, NEVER, History, Ids, Int64s, group_starts, ranges
+from features.histories import (
+    ALWAYS,
+    NEVER,
+    History,
+    Ids,
+    Int32s,
+    Int64s,
+    group_starts,
+    ranges,
+    row_before,
+)
 from features.records import AccountFrom as AccountFrom
 from features.records import EventRows, LeadRows, lead_rows
 from features.tables import Tables
@@ -43,14 +53,29 @@ class People:
         """The leads of each account."""
         return _members(self)
 
-    def event_rows(self, leads: Int64s, occurred: Int64s) -> Int64s:
-        """Return the row of `accounts` that says which account an event belongs to.
+    def event_accounts(
+        self, leads: Int64s, occurred: Int64s, visible: Int64s
+    ) -> tuple[Int64s, Int64s, Int32s]:
+        """Return of each event its account (-1: none), from when that is known, and the member.
 
         It is the lead's account when the event occurred. What happened before anything was
         recorded of the lead belongs to the first account recorded, once it is.
         """
-        history = self.accounts
-        return np.asarray(_rows_at(history.starts, history.known_at, leads, occurred))
+        accounts, known, members = _event_accounts(
+            self.accounts.starts,
+            self.accounts.known_at,
+            self.accounts.values,
+            self.members.of_row,
+            leads,
+            occurred,
+            visible,
+        )
+        return accounts, known, members
+
+    def member_numbers(self, leads: Int64s, instants: Int64s) -> Int32s:
+        """Return each lead's number within the account it had before the instant; 0 without one."""
+        history, numbers = self.accounts, self.members.of_row
+        return np.asarray(_number_at(history.starts, history.known_at, numbers, leads, instants))
 
     def ancestors(self) -> Merges:
         """Return each merged-away lead with every lead its history reaches, and from when.
@@ -86,9 +111,8 @@ def people_of(lead_ids: Ids, account_ids: Ids, rows: LeadRows) -> People:
     current-state export, nor that another was merged into it.
     """
     n_leads = len(lead_ids)
-    created, recorded = np.full(n_leads, NEVER), np.full(n_leads, NEVER)
-    np.minimum.at(created, rows.leads, rows.created)
-    np.minimum.at(recorded, rows.leads, rows.recorded)
+    created = _earliest(rows.leads, rows.created, n_leads)
+    recorded = _earliest(rows.leads, rows.recorded, n_leads)
     return People(
         lead_ids=lead_ids,
         account_ids=account_ids,
@@ -106,16 +130,34 @@ def people_of(lead_ids: Ids, account_ids: Ids, rows: LeadRows) -> People:
 
 
 @njit(cache=True, nogil=True)
-def _rows_at(starts, known_at, owners, instants):  # type: ignore[no-untyped-def]
-    """Return each owner's newest row known at the instant, itself included, else its first."""
-    rows = np.empty(len(owners), np.int64)
-    for query in range(len(owners)):
-        row = starts[owners[query]]
-        last = starts[owners[query] + 1] - 1
-        while row < last and known_at[row + 1] <= instants[query]:
+def _number_at(starts, known_at, numbers, leads, instants):  # type: ignore[no-untyped-def]
+    found = np.zeros(len(leads), np.int32)
+    for query in range(len(leads)):
+        row = row_before(starts, known_at, leads[query], instants[query])
+        if row >= 0:
+            found[query] = numbers[row]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _earliest(owners, instants, n_owners):  # type: ignore[no-untyped-def]
+    earliest = np.full(n_owners, NEVER)
+    for row in range(len(owners)):
+        earliest[owners[row]] = min(earliest[owners[row]], instants[row])
+    return earliest
+
+
+@njit(cache=True, nogil=True)
+def _event_accounts(starts, known_at, values, of_row, leads, occurred, visible):  # type: ignore[no-untyped-def]
+    accounts, known = np.empty(len(leads), np.int64), np.empty(len(leads), np.int64)
+    members = np.empty(len(leads), np.int32)
+    for event in range(len(leads)):
+        row, last = starts[leads[event]], starts[leads[event] + 1] - 1
+        while row < last and known_at[row + 1] <= occurred[event]:
             row += 1
-        rows[query] = row
-    return rows
+        accounts[event], members[event] = values[row], of_row[row]
+        known[event] = max(visible[event], known_at[row])
+    return accounts, known, members
 
 
 def _merges(leads: Int64s, survivors: Int64s, recorded: Int64s) -> Merges:
@@ -145,6 +187,35 @@ class Members:
 
 
 def _members(people: People) -> Members:
+    history, n_accounts = people.accounts, len(people.account_ids)
+    if not len(people.merges.gone):
+        nothing = np.empty(0, np.int64)
+        of_row = _numbers(history.starts, history.values, n_accounts)
+        return Members(of_row, np.zeros(n_accounts + 1, np.int64), nothing, nothing, nothing)
+    return _members_with_merges(people)
+
+
+@njit(cache=True, nogil=True)
+def _numbers(starts, accounts, n_accounts):  # type: ignore[no-untyped-def]
+    """Return the number of each row's lead within its account, in the order of the leads."""
+    numbers = np.zeros(len(accounts), np.int64)
+    n_members = np.zeros(n_accounts, np.int64)
+    for lead in range(len(starts) - 1):
+        for row in range(starts[lead], starts[lead + 1]):
+            if accounts[row] < 0:
+                continue
+            earlier = starts[lead]
+            while accounts[earlier] != accounts[row]:
+                earlier += 1
+            if earlier < row:
+                numbers[row] = numbers[earlier]
+            else:
+                numbers[row] = n_members[accounts[row]]
+                n_members[accounts[row]] += 1
+    return numbers
+
+
+def _members_with_merges(people: People) -> Members:
     history = people.accounts
     n_leads, n_accounts = max(len(people.lead_ids), 1), len(people.account_ids)
     owners = np.repeat(np.arange(len(people.lead_ids)), np.diff(history.starts))
@@ -152,15 +223,14 @@ def _members(people: People) -> Members:
     keys = accounts * n_leads + owners
     pairs = np.unique(keys[accounts >= 0])
     merges = people.merges
-    if len(merges.gone):
-        # Whoever a member is merged into is a member too.
-        reached = people.ancestors()
-        by_lead = np.argsort(reached.gone, kind="stable")
-        starts = group_starts(reached.gone, n_leads)
-        account, lead = np.divmod(pairs, n_leads)
-        positions, which = ranges(starts[lead], starts[lead + 1])
-        survivors = reached.survivor[by_lead[positions]]
-        pairs = np.unique(np.append(pairs, account[which] * n_leads + survivors))
+    # Whoever a member is merged into is a member too.
+    reached = people.ancestors()
+    by_lead = np.argsort(reached.gone, kind="stable")
+    starts = group_starts(reached.gone, n_leads)
+    account, lead = np.divmod(pairs, n_leads)
+    positions, which = ranges(starts[lead], starts[lead + 1])
+    survivors = reached.survivor[by_lead[positions]]
+    pairs = np.unique(np.append(pairs, account[which] * n_leads + survivors))
     first = group_starts(pairs // n_leads, n_accounts)
 
     def number(of_keys: Int64s) -> Int64s:
@@ -205,4 +275,3 @@ def with_merged(events: EventRows, people: People) -> tuple[Int64s, Int64s, Int6
         np.append(events.leads, reached.survivor[which]),
         np.append(events.visible, visible),
     )
-

@@ -5,14 +5,17 @@ The rows become the same integer records as whole tables do, and all that follow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.catalogue import Catalogue
+from features.columns import Texts
 from features.free_mail import is_free_mail
 from features.histories import ALWAYS, NEVER, Int32s, Int64s
 from features.plan import Plans
@@ -29,6 +32,7 @@ from features.records import (
     millionths,
 )
 from features.snapshots import Past
+from features.streams import Matrix
 
 Rows = Mapping[str, Sequence[Any]]
 "One table: column -> values. Instants are microseconds since 1970; None is missing."
@@ -46,21 +50,28 @@ class LiveSnapshots:
         """Return the live path of `catalogue`."""
         return cls(catalogue, Plans.of(catalogue))
 
-    def snapshot(
-        self, tables: Mapping[str, Rows], lead_id: str, as_of: int
-    ) -> dict[str, float | str | None]:
-        """Return the features of a lead at an instant: the numbers, then the categories.
+    def features(
+        self, tables: Mapping[str, Rows], lead_ids: Sequence[str], as_of: int
+    ) -> tuple[Matrix, dict[str, Texts]]:
+        """Return the numbers of each lead, float32 (n_leads, n_numbers), and the categories.
 
-        `tables`: the contract's tables, rows of the lead and of its account's other leads. A table
-        that is not among them is unknown, so its features are missing; an empty one is empty.
-        Missing numbers are NaN, missing categories None. Without `recorded_at` an event is known
-        when it occurred, and the attributes of leads and accounts always.
+        `tables`: the contract's tables, rows of the leads and of their accounts' other leads. A
+        table that is not among them is unknown, so its features are missing; an empty one is empty.
+        Missing numbers are NaN. Without `recorded_at` an event is known when it occurred, and the
+        attributes of leads and accounts always.
         """
         reads = self.plans.event_columns
         records = records_of_rows(tables, self.catalogue.account_from, reads)
         past = Past.of_records(records, self.catalogue, self.plans)
-        lead = tuple(records.lead_ids).index(lead_id)
-        matrix, categories = past.features(np.array([lead]), np.array([as_of]))
+        code = {lead: code for code, lead in enumerate(records.lead_ids)}
+        leads = np.array([code[lead] for lead in lead_ids])
+        return past.features(leads, np.full(len(leads), as_of))
+
+    def snapshot(
+        self, tables: Mapping[str, Rows], lead_id: str, as_of: int
+    ) -> dict[str, float | str | None]:
+        """Return the features of one lead by name: the numbers, then the categories."""
+        matrix, categories = self.features(tables, [lead_id], as_of)
         numbers = dict(zip(self.plans.number_names, matrix[0].tolist(), strict=True))
         return numbers | {name: texts[0] for name, texts in categories.items()}
 
@@ -79,10 +90,12 @@ def records_of_rows(
     account_codes = {account: code for code, account in enumerate(account_ids)}
     events = tables.get("engagement_events", _NO_EVENTS)
     changes = tables.get("stage_changes", _NO_CHANGES)
-    event_types = list(dict.fromkeys(events["event_type"]))
     stages = list(dict.fromkeys(changes["stage"]))
     changed = _instants(changes["changed_at"])
-    channels = _names(events, "channel") if "channel" in event_columns else []
+    channels = []
+    if "channel" in event_columns:
+        channels = sorted({*events.get("channel", ())} - {None})
+    event_types, event_rows = _event_rows(events, channels, lead_codes, event_columns)
     return Records(
         lead_ids=lead_ids,
         account_ids=account_ids,
@@ -91,7 +104,7 @@ def records_of_rows(
             _codes(accounts.get("account_id", ()), account_codes),
             _known(accounts, len(accounts.get("account_id", ()))),
         ),
-        events=_event_rows(events, event_types, lead_codes, event_columns),
+        events=event_rows,
         opportunities=_opportunity_rows(deals, lead_codes, account_codes),
         contacts=_contact_rows(tables.get("opportunity_leads", {}), deals, lead_codes),
         changes=ChangeRows(
@@ -113,14 +126,16 @@ _NO_CHANGES: Rows = {"lead_id": (), "stage": (), "changed_at": ()}
 
 
 def _instants(values: Sequence[int | None]) -> Int64s:
-    if None in values:
-        values = [NEVER if value is None else value for value in values]
-    return np.array(values, np.int64)
+    try:
+        return np.fromiter(values, np.int64, len(values))
+    except TypeError:  # some are missing
+        return np.array([NEVER if value is None else value for value in values], np.int64)
 
 
 def _codes(ids: Sequence[str | None], codes: Mapping[str, int]) -> Int64s:
-    found = _Codes(codes)
-    return np.array([*map(found.__getitem__, ids)], np.int64)
+    if len(codes) == 1 and {*ids} == {*codes}:  # one lead alone, most often
+        return np.zeros(len(ids), np.int64)
+    return np.fromiter(map(_Codes(codes).__getitem__, ids), np.int64, len(ids))
 
 
 class _Codes(dict[str | None, int]):
@@ -132,20 +147,26 @@ class _Codes(dict[str | None, int]):
 
 def _places(texts: Sequence[str], names: Sequence[str]) -> Int32s:
     place = {name: number for number, name in enumerate(names)}
-    return np.array([*map(place.__getitem__, texts)], np.int32)
+    return np.fromiter(map(place.__getitem__, texts), np.int32, len(texts))
 
 
-def _names(events: Rows, column: str) -> list[str]:
-    return sorted(set(events.get(column, ())) - {None})
-
-
-def _ranks(events: Rows, column: str, reads: frozenset[str]) -> Int32s:
+def _named(events: Rows, column: str, reads: frozenset[str], names: Iterable[str] = ()) -> Int32s:
+    """Return the place of each value among `names`, those not in it as they come; -1 for none."""
     if column not in reads:
         return np.empty(0, np.int32)
-    codes: dict[str | None, int] = {None: -1}
-    codes |= {name: rank for rank, name in enumerate(_names(events, column))}
-    values = events.get(column) or [None] * len(events["lead_id"])
-    return np.array([*map(codes.__getitem__, values)], np.int32)
+    n_events = len(events["lead_id"])
+    if not events.get(column):
+        return np.full(n_events, -1, np.int32)
+    codes = _numbered(names)
+    codes[None] = -1
+    return np.fromiter(map(codes.__getitem__, events[column]), np.int32, n_events)
+
+
+def _numbered(names: Iterable[str] = ()) -> defaultdict[str | None, int]:
+    """Return the place of each name; one that is looked up and not there gets the next."""
+    codes: defaultdict[str | None, int] = defaultdict(None, zip(names, count()))
+    codes.default_factory = count(len(codes)).__next__
+    return codes
 
 
 def _known(rows: Rows, n_rows: int) -> Int64s:
@@ -179,8 +200,11 @@ def _lead_rows(
 
 
 def _event_rows(
-    events: Rows, event_types: Sequence[str], lead_codes: Mapping[str, int], reads: frozenset[str]
-) -> EventRows:
+    events: Rows,
+    channels: Sequence[str],
+    lead_codes: Mapping[str, int],
+    reads: frozenset[str],
+) -> tuple[list[str], EventRows]:
     occurred = _instants(events["occurred_at"])
     visible = occurred
     if "recorded_at" in events:
@@ -188,12 +212,19 @@ def _event_rows(
     values = np.zeros(len(occurred), np.int64)
     if "value" in reads and "value" in events:
         values = millionths(np.array(events["value"], np.float64))
-    contents, campaigns, channels = (
-        _ranks(events, column, reads) for column in ("content", "campaign", "channel")
+    of_type = _numbered()
+    rows = EventRows(
+        _codes(events["lead_id"], lead_codes),
+        occurred,
+        visible,
+        np.fromiter(map(of_type.__getitem__, events["event_type"]), np.int32, len(occurred)),
+        values,
+        _named(events, "content", reads),
+        _named(events, "campaign", reads),
+        _named(events, "channel", reads, channels),
     )
-    leads, types = _codes(events["lead_id"], lead_codes), _places(events["event_type"], event_types)
-    rows = EventRows(leads, occurred, visible, types, values, contents, campaigns, channels)
-    return rows if leads.min(initial=0) >= 0 else rows.of_known_leads()
+    rows = rows if rows.leads.min(initial=0) >= 0 else rows.of_known_leads()
+    return [str(name) for name in of_type], rows
 
 
 def _opportunity_rows(
@@ -242,4 +273,5 @@ class _RowAttributes:
         return np.array(self._column(stream), np.float32)
 
     def texts(self, stream: str) -> list[str | None]:
-        return list(self._column(stream))
+        found = self._column(stream)
+        return found if isinstance(found, list) else list(found)

@@ -27,10 +27,10 @@ class Events(NamedTuple):
     members: Int32s
     "Who did it: position among the members of the timeline."
     contents: Int32s
-    """Which content, campaign and channel, in the order of their names; -1 for none. Empty where
-    no feature reads them."""
+    "Which content, campaign and channel, -1 for none; empty where no feature reads them."
     campaigns: Int32s
     channels: Int32s
+    "In the order of their names."
     by_occurrence: Int64s
     "Positions of the events by timeline and occurrence."
 
@@ -166,13 +166,8 @@ def _follows(a, b, events, by_occurrence):  # type: ignore[no-untyped-def]
         return events.kinds[a] > events.kinds[b]
     if events.values[a] != events.values[b]:
         return events.values[a] > events.values[b]
-    if events.members[a] != events.members[b]:
-        return events.members[a] > events.members[b]
-    if len(events.contents) and events.contents[a] != events.contents[b]:
-        return events.contents[a] > events.contents[b]
-    if len(events.campaigns) and events.campaigns[a] != events.campaigns[b]:
-        return events.campaigns[a] > events.campaigns[b]
-    return len(events.channels) > 0 and events.channels[a] > events.channels[b]
+    # what they are about does not count: no order of those tells
+    return events.members[a] > events.members[b]
 
 
 @njit(cache=True, nogil=True)

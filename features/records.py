@@ -8,12 +8,12 @@ request (live); what comes after is one code for both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numba import njit
 
 from features.errors import InputError
 from features.free_mail import is_free_mail
@@ -61,7 +61,7 @@ class EventRows(NamedTuple):
     "Position in `Records.event_types`."
     values: Int64s
     contents: Int32s
-    "Rank of the name, -1 for none; as the next two, empty if nothing reads them."
+    "Which content and campaign, -1 for none; as the channels, empty if nothing reads them."
     campaigns: Int32s
     channels: Int32s
     "Position in `Records.channels`, -1 for none."
@@ -127,8 +127,7 @@ class Attributes(Protocol):
         """Return the column as text."""
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """The tables as integers."""
 
     lead_ids: Ids
@@ -222,12 +221,6 @@ def _names(texts: pd.Series) -> list[str]:
     return sorted(texts.dropna().unique())
 
 
-def _ranks(texts: pd.Series | None, is_read: bool) -> Int32s:
-    if texts is None or not is_read:
-        return np.empty(0, np.int32)
-    return codes_in(texts, _names(texts)).astype(np.int32)
-
-
 def _events(
     tables: Tables, lead_ids: pd.Index, read: frozenset[str]
 ) -> tuple[list[str], EventRows]:
@@ -239,9 +232,13 @@ def _events(
     values = np.zeros(len(events), np.int64)
     if "value" in read:
         values = millionths(events["value"].to_numpy(np.float64))
-    contents, campaigns, channels = (
-        _ranks(events.get(name), name in read) for name in ("content", "campaign", "channel")
+    contents, campaigns = (
+        pd.factorize(events[name])[0].astype(np.int32) if name in read else np.empty(0, np.int32)
+        for name in ("content", "campaign")
     )
+    channels = np.empty(0, np.int32)
+    if "channel" in read:
+        channels = codes_in(events["channel"], _names(events["channel"])).astype(np.int32)
     rows = EventRows(
         leads, occurred, visible, types.astype(np.int32), values, contents, campaigns, channels
     )
@@ -255,8 +252,17 @@ def millionths(values: npt.NDArray[np.float64]) -> Int64s:
     >>> millionths(np.array([1.5, np.nan])).tolist()
     [1500000, 0]
     """
-    amounts = np.where(np.isnan(values), 0.0, values).clip(-_LARGEST_VALUE, _LARGEST_VALUE)
-    return np.rint(amounts * 1e6).astype(np.int64)
+    return np.asarray(_millionths(values))
+
+
+@njit(cache=True, nogil=True)
+def _millionths(values):  # type: ignore[no-untyped-def]
+    millionths = np.zeros(len(values), np.int64)
+    for row in range(len(values)):
+        if not np.isnan(values[row]):
+            amount = min(max(values[row], -_LARGEST_VALUE), _LARGEST_VALUE)
+            millionths[row] = np.int64(np.rint(amount * 1e6))
+    return millionths
 
 
 def _opportunities(tables: Tables, lead_ids: pd.Index, account_ids: pd.Index) -> OpportunityRows:

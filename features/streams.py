@@ -45,11 +45,13 @@ class Timelines:
             group = _group_events(events, people, kinds) if len(plans.group.steps) else None
         return cls(people, plans, own, group, records.channels)
 
-    def fill(self, leads: Int64s, as_of: Int64s, matrix: Matrix) -> dict[str, Texts]:
+    def fill(
+        self, leads: Int64s, accounts: Int64s, as_of: Int64s, matrix: Matrix
+    ) -> dict[str, Texts]:
         """Fill the columns of `matrix` that come from engagement events; return the categories.
 
-        Row i is the snapshot of lead code `leads[i]` at `as_of[i]`. The account columns of a lead
-        without account stay missing.
+        Row i is the snapshot of lead code `leads[i]` at `as_of[i]`, `accounts[i]` the account it
+        had then; without one (-1) its account columns stay missing.
         """
         codes = np.full((len(leads), len(self.plans.categories)), -1, np.int32)
         n_leads = len(self.people.lead_ids)
@@ -58,12 +60,9 @@ class Timelines:
             asked = _asked(leads, n_leads, as_of, nobody)
             _walk(self.own, _no_merging(n_leads), asked, self.plans.own, matrix, codes)
         if self.group is not None:
-            history, members = self.people.accounts, self.people.members
-            rows = history.rows(leads, as_of)
-            accounts = np.append(history.values, -1)[rows]  # not pandas
-            numbers = np.append(members.of_row, 0)[rows].astype(np.int32)
+            numbers = self.people.member_numbers(leads, as_of)
             asked = _asked(accounts, len(self.people.account_ids), as_of, numbers)
-            _walk(self.group, _merging(members), asked, self.plans.group, matrix, codes)
+            _walk(self.group, _merging(self.people.members), asked, self.plans.group, matrix, codes)
         return {
             feature.name: self._texts(feature, codes[:, place])
             for place, feature in enumerate(self.plans.categories)
@@ -88,11 +87,9 @@ def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events:
 
 def _group_events(events: EventRows, people: People, kinds: Int32s) -> Events:
     """Return what the leads of each account did while they were its leads."""
-    history = people.accounts
-    rows = people.event_rows(events.leads, events.occurred)
-    accounts = history.values[rows]  # noqa: PD011  # not pandas
-    visible = np.maximum(events.visible, history.known_at[rows])
-    members = people.members.of_row[rows].astype(np.int32)
+    accounts, visible, members = people.event_accounts(
+        events.leads, events.occurred, events.visible
+    )
     unordered = _unordered(events, kinds, accounts, visible, members)
     if (accounts < 0).any():
         unordered = unordered.rows(accounts >= 0)

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-
 THREADS = min(os.cpu_count() or 1, 8)
 _WORTH_A_THREAD = 20_000
 "With less work than this a thread costs more than it brings."

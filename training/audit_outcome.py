@@ -33,14 +33,14 @@ FILL_ERRORS = 4.0
 CERTAIN_DIFFERENCE = 0.3
 
 FILL_ODDS = 30.0
-"""Blocks: odds of winning where filled, over the odds of all, at the lower bound [2 | 180]. For
+"""Blocks: odds of winning where filled, over the odds of all, at the lower bound [2 | 32]. For
 columns filled for some winners only. Single honest values of a source reach 20."""
 FILL_WIN_RATE = 0.7
 FILL_ODDS_FLAG = 6.0
 FILL_BOUND_ERRORS = 3.0
 
 VALUE_ODDS = 40.0
-"""The same for one value of many [14 | above 100]; stricter, since the best of many is looked at.
+"""The same for one value of many [14 | 100]; stricter, since the best of many is looked at.
 """
 VALUE_WIN_RATE = 0.9
 LEAST_WITH_VALUE = 25
