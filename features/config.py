@@ -218,8 +218,8 @@ def read_config(path: Path) -> Config:
 def _problem(found: ErrorDetails) -> str:
     """Return one mistake as `section.setting: what is wrong`, unknown settings with the known.
 
-    >>> _problem({"loc": ("data", "data_til"), "type": "extra_forbidden", "msg": "", "input": ""})
-    'data.data_til is no setting; known: data_until, max_rejected_share, max_line_megabytes'
+    >>> _problem({"loc": ("tracking", "modl"), "type": "extra_forbidden", "msg": "", "input": ""})
+    'tracking.modl is no setting; known: uri, experiment, model_name'
     """
     place = ".".join(str(part) for part in found["loc"])
     if found["type"] != "extra_forbidden":

@@ -184,15 +184,21 @@ def _comment(text: str) -> str:
 
 
 def _settings(section: str, model: type[BaseModel]) -> str:
-    lines = [f"# [{section}]"]
+    return "\n".join([f"# [{section}]", *_setting_lines("", model)])
+
+
+def _setting_lines(prefix: str, model: type[BaseModel]) -> list[str]:
+    lines = []
     for name, field in model.model_fields.items():
         default = None if field.default is PydanticUndefined else field.default
         meaning = f"  # {' '.join(field.description.split())}" if field.description else ""
-        if default is None:
-            lines.append(f"# {name} = ...{meaning}")
+        if isinstance(default, BaseModel):
+            lines += _setting_lines(f"{prefix}{name}.", type(default))
+        elif default is None:
+            lines.append(f"# {prefix}{name} = ...{meaning}")
         else:
-            lines.append(f"# {name} = {_toml(default)}{meaning}")
-    return "\n".join(lines)
+            lines.append(f"# {prefix}{name} = {_toml(default)}{meaning}")
+    return lines
 
 
 def _toml(value: Any) -> str:

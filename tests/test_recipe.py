@@ -23,7 +23,7 @@ from models.bundle import open_bundle
 from models.registry import connect, fetch_bundle
 from training.evaluation import evaluate_recipe, split_examples
 from training.metrics import auc, log_loss
-from training.recipe import HEADLINES, Training, load, train
+from training.recipe import HEADLINES, Training, examples_of, load, train
 from training.simulate import write_demo
 from training.steps import Steps
 from training.summary import summary_lines
@@ -239,7 +239,8 @@ def test_a_dated_flat_export_is_trained_on_and_promises_mqls_a_week(tmp_path, mi
     rows = done.facts["rows"]
     assert rows["fit"] + rows["test"] < rows["all"] < len(truth)  # a gap, and rows not matured
     evaluation = done.evaluation
-    row = load(config, tmp_path).examples.snapshots["lead_id"].str[1:].astype(int)
+    examples = examples_of(load(config, tmp_path, root), config)
+    row = examples.snapshots["lead_id"].str[1:].astype(int)
     best = truth[row.to_numpy()[evaluation.split.is_test]]
     found = evaluation.test["probability"].to_numpy()
     base = log_loss(best, np.full(len(best), best.mean()))
@@ -251,7 +252,7 @@ def test_a_dated_flat_export_is_trained_on_and_promises_mqls_a_week(tmp_path, mi
 def test_an_undated_flat_export_is_split_by_account_and_promises_mqls(tmp_path):
     truth = write_flat(tmp_path / "flat.csv")
     config = flat_config(label="won", drop=["seen", "won_on"])
-    examples = load(config, tmp_path).examples
+    examples = examples_of(load(config, tmp_path, tmp_path), config)
     split = split_examples(examples, config)
     evaluation = evaluate_recipe(examples, None, config, split, Steps())
     assert (split.is_fit ^ split.is_test).all()
