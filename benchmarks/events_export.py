@@ -17,9 +17,11 @@ EVENT_TYPES = (
     "webinar_attended", "demo_request", "trial_started", "case_study_view", "chat",
     "form_submitted", "event_attended",
 )  # fmt: skip
-EVENTS_PER_LEAD = 50 / 3
+EVENT_TEXTS = ("event_type", "channel", "campaign", "content")
+ALL = frozenset({"channel", "campaign", "content", "value"})
+EVENTS_PER_LEAD = 50
 LEADS_PER_ACCOUNT = 3
-SNAPSHOTS_PER_EVENT = 0.27
+SNAPSHOTS_PER_EVENT = 0.295
 _SHARES = np.array([30, 5, 20, 8, 6, 2, 2, 1, 6, 3, 5, 2]) / 90
 _START = int(np.datetime64("2024-01-01", "us").astype(np.int64))
 _DAYS = 730
@@ -47,24 +49,30 @@ def write_export(folder: Path, n_events: int, seed: int = 0) -> None:
     _write(folder, "snapshots", _snapshots(lead_ids, created, n_events, rng))
 
 
-def read_export(folder: Path, event_columns: frozenset[str] | None = None) -> Tables:
-    """Return the tables; of the events only `event_columns` besides the required (None: all)."""
+def read_export(
+    folder: Path, names: tuple[str, ...] = tuple(CONTRACT), event_columns: frozenset[str] = ALL
+) -> Tables:
+    """Return the tables `names`; of the events only `event_columns` besides the required."""
     frames = {}
     for name, spec in CONTRACT.items():
-        path, columns = folder / f"{name}.parquet", None
-        if name == "engagement_events" and event_columns is not None:
+        path, columns, dictionary = folder / f"{name}.parquet", None, []
+        if name == "engagement_events":
             columns = [*spec.required, "recorded_at", *sorted(event_columns)]
-        if path.exists():
-            frames[name] = pq.read_table(path, columns=columns).to_pandas()
+            dictionary = list(EVENT_TEXTS)
+        if name in names and path.exists():
+            rows = pq.read_table(path, columns=columns, read_dictionary=dictionary)
+            frames[name] = rows.to_pandas()
         else:
             kinds = {**spec.required, **spec.optional, "recorded_at": "instant"}
+            if name == "opportunities":
+                kinds |= {"created_recorded_at": "instant", "closed_recorded_at": "instant"}
             frames[name] = pd.DataFrame(
                 {column: pd.Series([], dtype=_DTYPES[kind]) for column, kind in kinds.items()}
             )
     return Tables(
         **frames,
         data_until=pd.Timestamp("2027-01-01"),
-        present=frozenset(name for name in CONTRACT if (folder / f"{name}.parquet").exists()),
+        present=frozenset(name for name in names if (folder / f"{name}.parquet").exists()),
     )
 
 
@@ -87,7 +95,7 @@ def _leads(
     lead_ids: pa.Array, account_ids: pa.Array, created: np.ndarray, rng: np.random.Generator
 ) -> pa.Table:
     n_leads = len(lead_ids)
-    return pa.table(
+    rows = pa.table(
         {
             "lead_id": lead_ids,
             "created_at": _instants(created),
@@ -98,6 +106,7 @@ def _leads(
             "job_title": _drawn(_TITLES, n_leads, rng),
         }
     )
+    return rows.sort_by("lead_id")
 
 
 def _accounts(account_ids: pa.Array, rng: np.random.Generator) -> pa.Table:
@@ -176,10 +185,10 @@ def _stage_changes(lead_ids: pa.Array, created: np.ndarray, rng: np.random.Gener
 def _snapshots(
     lead_ids: pa.Array, created: np.ndarray, n_events: int, rng: np.random.Generator
 ) -> pa.Table:
-    """Return one row per lead and Monday, of the first half year of each lead."""
+    """Return one row per lead and Monday, of the first year of each lead."""
     n_rows = int(n_events * SNAPSHOTS_PER_EVENT)
     lead = rng.integers(0, len(lead_ids), n_rows)
-    week = (created[lead] - _START) // (7 * DAY) + 1 + rng.integers(0, 26, n_rows)
+    week = (created[lead] - _START) // (7 * DAY) + 1 + rng.integers(0, 52, n_rows)
     pairs = np.unique(week * len(lead_ids) + lead)
     week, lead = np.divmod(pairs, len(lead_ids))
     rows = {"lead_id": lead_ids.take(pa.array(lead)), "as_of": _instants(_START + week * 7 * DAY)}

@@ -30,7 +30,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from events_export import DAY, EVENT_TYPES, read_export, write_export
+from events_export import DAY, EVENT_TEXTS, EVENT_TYPES, read_export, write_export
 
 from features.catalogue import Catalogue, Feature, build_catalogue
 from features.config import FeatureConfig
@@ -38,6 +38,7 @@ from features.histories import codes_in, micros
 from features.live import LiveSnapshots
 from features.plan import Plans
 from features.snapshots import Past
+from serving.open_leads import tables_read
 
 EVENTS = 5_000_000
 GROWTH = (2_500_000, 5_000_000, 10_000_000, 20_000_000)
@@ -57,15 +58,15 @@ def sixty_features() -> Catalogue:
         for days in WINDOWS
     ]
     features += [
-        feature(f"{name}_days_since_last", "days_since_last", stream)
-        for name, stream in streams.items()
+        feature(f"{aggregation}_{days}d", aggregation, "events", days)
+        for aggregation in ("active_days", "distinct_contents", "distinct_campaigns", "value_sum")
+        for days in WINDOWS
     ]
-    features += [feature(f"any_value_{days}d", "value_sum", "events", days) for days in WINDOWS]
-    features += [feature(f"active_days_{days}d", "active_days", "events", days) for days in WINDOWS]
     features += [
-        feature("any_days_since_first", "days_since_first", "events"),
-        feature("campaigns_90d", "distinct_campaigns", "events", 90),
+        feature(f"{name}_days_since_last", "days_since_last", streams[name])
+        for name in ("any", *EVENT_TYPES[:7])
     ]
+    features.append(feature("any_days_since_first", "days_since_first", "events"))
     assert len(features) == 60
     return Catalogue(tuple(features))
 
@@ -101,6 +102,8 @@ def _cell(feature: Feature) -> str:
             return f"count(distinct date_trunc('day', occurred_at)) {chosen}"
         case "distinct_campaigns":
             return f"count(distinct campaign) {chosen}"
+        case "distinct_contents":
+            return f"count(distinct content) {chosen}"
         case "days_since_last":
             return days_since.format("max")
         case "days_since_first":
@@ -110,7 +113,8 @@ def _cell(feature: Feature) -> str:
 
 def matrix_of(folder: Path, catalogue: Catalogue) -> np.ndarray:
     """Return the number features of all snapshots of the export: the product's own road."""
-    past = Past.of(read_export(folder, Plans.of(catalogue).event_columns), catalogue)
+    event_columns = Plans.of(catalogue).event_columns
+    past = Past.of(read_export(folder, tables_read(catalogue), event_columns), catalogue)
     index = pq.read_table(folder / "snapshots.parquet").to_pandas()
     leads = codes_in(index["lead_id"], past.columns.people.lead_ids)
     matrix, _ = past.features(leads, micros(index["as_of"]))
@@ -119,23 +123,24 @@ def matrix_of(folder: Path, catalogue: Catalogue) -> np.ndarray:
 
 def read_and_sort(folder: Path) -> int:
     """Read the same columns and bring the events into the order of lead and time, no more."""
-    columns = ["lead_id", "event_type", "occurred_at", "recorded_at", "value", "campaign"]
-    events = pq.read_table(folder / "engagement_events.parquet", columns=columns)
+    columns = ["lead_id", "event_type", "occurred_at", "recorded_at"]
+    columns += ["value", "campaign", "content"]
+    path = folder / "engagement_events.parquet"
+    events = pq.read_table(path, columns=columns, read_dictionary=list(EVENT_TEXTS))
     leads = pq.read_table(folder / "leads.parquet", columns=["lead_id"])
     index = pq.read_table(folder / "snapshots.parquet")
     ids = leads["lead_id"].combine_chunks()
     lead = pc.index_in(events["lead_id"], value_set=ids).to_numpy()
     pc.index_in(index["lead_id"], value_set=ids).to_numpy()
-    kind = events["event_type"].combine_chunks().dictionary_encode().indices.to_numpy()
-    campaign = events["campaign"].combine_chunks().dictionary_encode().indices
+    named = [
+        events[name].combine_chunks().indices.fill_null(-1).to_numpy()
+        for name in ("event_type", "campaign", "content")
+    ]
     occurred = events["occurred_at"].to_numpy()
     visible = np.maximum(occurred, events["recorded_at"].to_numpy())
     order = np.lexsort((visible, lead))
-    taken = [
-        column[order]
-        for column in (lead, visible, occurred, kind, campaign.fill_null(-1).to_numpy())
-    ]
-    return len(taken[0]) + len(events["value"].to_numpy()[order])
+    value = events["value"].to_numpy()
+    return sum(len(column[order]) for column in (lead, visible, occurred, value, *named))
 
 
 def timed(run: Callable[[], Any], warm: int = 3) -> tuple[float, float, Any]:

@@ -48,7 +48,10 @@ def codes_in(ids: pd.Series, known: Ids) -> Int64s:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted, places = pa.array(ids, from_pandas=True), pa.array(known, from_pandas=True)
+    wanted = pa.array(ids, from_pandas=True)
+    places = pa.array(known.array if isinstance(known, pd.Index) else known, from_pandas=True)
+    if isinstance(places, pa.ChunkedArray):
+        places = places.combine_chunks()
     codes = np.full(len(ids), -1, np.int64)
     if not len(places) or wanted.type == pa.null():
         return codes

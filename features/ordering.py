@@ -25,7 +25,7 @@ class Events(NamedTuple):
     values: Int64s
     "Millionths of the unit."
     members: Int32s
-    "Who did it: position among the members of the timeline."
+    "Who did it: position among the members of the timeline; empty where there is but one."
     contents: Int32s
     "Which content, campaign and channel, -1 for none; empty where no feature reads them."
     campaigns: Int32s
@@ -60,7 +60,7 @@ class Unordered(NamedTuple):
             self.occurred[chosen],
             self.kinds[chosen],
             self.values[chosen],
-            self.members[chosen],
+            taken(self.members),
             taken(self.contents),
             taken(self.campaigns),
             taken(self.channels),
@@ -167,7 +167,7 @@ def _follows(a, b, events, by_occurrence):  # type: ignore[no-untyped-def]
     if events.values[a] != events.values[b]:
         return events.values[a] > events.values[b]
     # what they are about does not count: no order of those tells
-    return events.members[a] > events.members[b]
+    return len(events.members) > 0 and events.members[a] > events.members[b]
 
 
 @njit(cache=True, nogil=True)

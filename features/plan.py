@@ -124,6 +124,9 @@ class Plans:
     "The number features that need no timeline, with their columns."
     other_categories: tuple[Feature, ...]
     number_names: tuple[str, ...]
+    own_columns: Int64s
+    group_columns: Int64s
+    "Columns of the numbers that each of the two fills."
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> Plans:
@@ -142,6 +145,8 @@ class Plans:
             tuple((numbers.index(f), f) for f in others if f.dtype == "number"),
             tuple(f for f in others if f.dtype == "category"),
             tuple(feature.name for feature in numbers),
+            np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_LEAD], np.int64),
+            np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_ACCOUNT], np.int64),
         )
 
 

@@ -153,9 +153,8 @@ def records_of(
 ) -> Records:
     """Return the tables as integers; of the events only `event_columns` besides the required."""
     lead_ids, account_ids, leads = lead_rows(tables, account_from)
-    event_types, events = _events(tables, lead_ids, event_columns)
+    event_types, channels, events = _events(tables, lead_ids, event_columns)
     stages, changes = _changes(tables, lead_ids)
-    channels = _names(tables.engagement_events["channel"]) if "channel" in event_columns else []
     return Records(
         lead_ids=lead_ids,
         account_ids=account_ids,
@@ -217,33 +216,40 @@ def _sorted_ids(ids: pd.Series) -> pd.Index:
     return index if index.is_monotonic_increasing else index.sort_values()
 
 
-def _names(texts: pd.Series) -> list[str]:
-    return sorted(texts.dropna().unique())
+def _codes_and_names(texts: pd.Series) -> tuple[Int32s, pd.Index]:
+    """Return the code of each text, -1 for missing ones, and what the codes stand for."""
+    if isinstance(texts.dtype, pd.CategoricalDtype):
+        return texts.cat.codes.to_numpy().astype(np.int32), texts.cat.categories
+    codes, names = pd.factorize(texts)
+    return codes.astype(np.int32), pd.Index(names)
 
 
 def _events(
     tables: Tables, lead_ids: pd.Index, read: frozenset[str]
-) -> tuple[list[str], EventRows]:
+) -> tuple[list[str], list[str], EventRows]:
+    """Return event types, channels by name, and the events of known leads."""
     events = tables.engagement_events
     leads = codes_in(events["lead_id"], lead_ids)
     occurred = micros(events["occurred_at"])
     visible = np.maximum(occurred, micros(events["recorded_at"]))
-    types, names = pd.factorize(events["event_type"])
+    types, names = _codes_and_names(events["event_type"])
     values = np.zeros(len(events), np.int64)
     if "value" in read:
         values = millionths(events["value"].to_numpy(np.float64))
     contents, campaigns = (
-        pd.factorize(events[name])[0].astype(np.int32) if name in read else np.empty(0, np.int32)
+        _codes_and_names(events[name])[0] if name in read else np.empty(0, np.int32)
         for name in ("content", "campaign")
     )
     channels = np.empty(0, np.int32)
+    channel_names: list[str] = []
     if "channel" in read:
-        channels = codes_in(events["channel"], _names(events["channel"])).astype(np.int32)
-    rows = EventRows(
-        leads, occurred, visible, types.astype(np.int32), values, contents, campaigns, channels
-    )
+        codes, found = _codes_and_names(events["channel"])
+        order = np.argsort(found.to_numpy(dtype=object))
+        ranks = np.append(np.argsort(order), -1).astype(np.int32)
+        channels, channel_names = ranks[codes], [str(found[place]) for place in order]
+    rows = EventRows(leads, occurred, visible, types, values, contents, campaigns, channels)
     rows = rows if leads.min(initial=0) >= 0 else rows.of_known_leads()
-    return [str(name) for name in names], rows
+    return [str(name) for name in names], channel_names, rows
 
 
 def millionths(values: npt.NDArray[np.float64]) -> Int64s:

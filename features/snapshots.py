@@ -137,7 +137,7 @@ class Past:
         """
         plans = self.timelines.plans
         accounts = self.columns.people.accounts.newest(leads, as_of, missing=-1)
-        matrix = np.full((len(leads), len(plans.number_names)), np.nan, np.float32)
+        matrix = np.empty((len(leads), len(plans.number_names)), np.float32)
         categories = self.timelines.fill(leads, accounts, as_of, matrix)
         asked = self.columns.at(leads, accounts, as_of)
         for column, feature in plans.other_numbers:

@@ -51,15 +51,21 @@ class Timelines:
         """Fill the columns of `matrix` that come from engagement events; return the categories.
 
         Row i is the snapshot of lead code `leads[i]` at `as_of[i]`, `accounts[i]` the account it
-        had then; without one (-1) its account columns stay missing.
+        had then; without one (-1) its account columns are missing.
         """
         codes = np.full((len(leads), len(self.plans.categories)), -1, np.int32)
         n_leads = len(self.people.lead_ids)
-        if self.own is not None:
+        if self.own is None:
+            matrix[:, self.plans.own_columns] = np.nan
+        else:
             nobody = np.zeros(len(leads), np.int32)
             asked = _asked(leads, n_leads, as_of, nobody)
             _walk(self.own, _no_merging(n_leads), asked, self.plans.own, matrix, codes)
-        if self.group is not None:
+        if self.group is None:
+            matrix[:, self.plans.group_columns] = np.nan
+        else:
+            has_none = np.flatnonzero(accounts < 0)
+            matrix[has_none[:, None], self.plans.group_columns] = np.nan
             numbers = self.people.member_numbers(leads, as_of)
             asked = _asked(accounts, len(self.people.account_ids), as_of, numbers)
             _walk(self.group, _merging(self.people.members), asked, self.plans.group, matrix, codes)
@@ -77,7 +83,7 @@ class Timelines:
 
 def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events:
     """Return what each lead did, with what it did under a name it was merged from."""
-    nobody = np.zeros(len(events.leads), np.int32)
+    nobody = np.empty(0, np.int32)  # on a lead's own timeline there is nobody else
     unordered = _unordered(events, kinds, events.leads, events.visible, nobody)
     if len(people.merges.gone):
         event, leads, visible = with_merged(events, people)
