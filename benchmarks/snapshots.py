@@ -268,7 +268,7 @@ def memory(events: int, memory_gb: float) -> dict[str, Any]:
         subprocess.run([sys.executable, "-c", maker, str(export), str(events)], check=True,
                        cwd=Path(__file__).parent)  # fmt: skip
         config = Path(scratch) / "closedwon.toml"
-        config.write_text(f"[data]\nmemory_gb = {memory_gb}\n[snapshots]\nevery_days = 7\n")
+        config.write_text(f"[data]\nmemory_gb = {memory_gb}\n[snapshots]\nevery_days = 28\n")
         command = [str(Path(sys.executable).with_name("closedwon")), "features", "--json"]
         command += ["--config", str(config), "--data", str(export)]
         command += ["--output", str(Path(scratch) / "snapshots.parquet")]

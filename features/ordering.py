@@ -93,6 +93,26 @@ def order_events(events: Unordered, n_timelines: int) -> Events:
 
 
 @njit(cache=True, nogil=True)
+def ordered_at_once(events, n_timelines):  # type: ignore[no-untyped-def]
+    """Return what `order_events` returns, to callers that are compiled themselves."""
+    n_events = len(events.timelines)
+    ordered = Events(
+        group_starts(events.timelines, n_timelines),
+        np.empty(n_events, np.int64),
+        np.empty(n_events, np.int64),
+        np.empty(n_events, np.int32),
+        np.empty(n_events, np.int64),
+        np.empty_like(events.members),
+        np.empty_like(events.contents),
+        np.empty_like(events.campaigns),
+        np.empty_like(events.channels),
+        np.empty(n_events, np.int64),
+    )
+    _order(events, 0, n_timelines, np.empty(n_events, np.int64), ordered)
+    return ordered
+
+
+@njit(cache=True, nogil=True)
 def _order(events, first, last, order, ordered):  # type: ignore[no-untyped-def]
     """Fill the slices of the timelines [first, last) of `order` and `ordered`."""
     starts, by_occurrence = ordered.starts, ordered.by_occurrence

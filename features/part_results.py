@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from features.local_folders import Held, alone_in, remove_unused
 from features.outputs import written_aside
 
-BATCH_ROWS = 16_384
-"Rows of a part that are read back at once."
+BATCH_ROWS = 8_192
+"Rows of a part that are read back at once, of all parts together when they are merged."
 
 
 class PartResults:

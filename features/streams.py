@@ -15,23 +15,25 @@ from features.columns import Texts, taken
 from features.feature import JOURNEY_STAGES, Feature
 from features.histories import Int32s, Int64s
 from features.identity import Members, People, with_merged
-from features.ordering import Events, Unordered, order_events
+from features.ordering import Events, Unordered, order_events, ordered_at_once
 from features.plan import OTHER_KIND, Plans
 from features.records import EventRows, Records
 from features.threads import in_threads
 
 Matrix = npt.NDArray[np.float32]
+FEW_EVENTS = 2_000
+"So few are put in order by the call that walks them: half a live request's time is calls."
 
 
 @dataclass(frozen=True)
 class Timelines:
-    """All that the leads did, and their accounts, in total order, ready to be walked."""
+    """All that the leads did, and their accounts, ready to be walked."""
 
     people: People
     plans: Plans
-    own: Events | None
-    group: Events | None
-    "None where no feature asks, or the user has no events."
+    own: Events | Unordered | None
+    group: Events | Unordered | None
+    "In total order unless they are few; None where no feature asks, or the user has no events."
     channels: Sequence[str]
 
     @classmethod
@@ -53,25 +55,36 @@ class Timelines:
         Row i is the snapshot of lead code `leads[i]` at `as_of[i]`, `accounts[i]` the account it
         had then; without one (-1) its account columns are missing.
         """
-        codes = np.full((len(leads), len(self.plans.categories)), -1, np.int32)
-        n_leads = len(self.people.lead_ids)
+        people, plans = self.people, self.plans
+        codes = np.full((len(leads), len(plans.categories)), -1, np.int32)
         if self.own is None:
-            matrix[:, self.plans.own_columns] = np.nan
+            matrix[:, plans.own_columns] = np.nan
         else:
-            nobody = np.zeros(len(leads), np.int32)
-            asked = _asked(leads, n_leads, as_of, nobody)
-            _walk(self.own, _no_merging(n_leads), asked, self.plans.own, matrix, codes)
+            n_leads, nobody = len(people.lead_ids), np.zeros(len(leads), np.int32)
+            merging = _no_merging(n_leads)
+            _walk(self.own, leads, n_leads, as_of, nobody, merging, plans.own, matrix, codes)
         if self.group is None:
-            matrix[:, self.plans.group_columns] = np.nan
+            matrix[:, plans.group_columns] = np.nan
         else:
             has_none = np.flatnonzero(accounts < 0)
-            matrix[has_none[:, None], self.plans.group_columns] = np.nan
-            numbers = self.people.member_numbers(leads, as_of)
-            asked = _asked(accounts, len(self.people.account_ids), as_of, numbers)
-            _walk(self.group, _merging(self.people.members), asked, self.plans.group, matrix, codes)
+            if len(has_none):
+                matrix[has_none[:, None], plans.group_columns] = np.nan
+            n_accounts, numbers = len(people.account_ids), people.member_numbers(leads, as_of)
+            merging = _merging(people.members)
+            _walk(
+                self.group,
+                accounts,
+                n_accounts,
+                as_of,
+                numbers,
+                merging,
+                plans.group,
+                matrix,
+                codes,
+            )
         return {
             feature.name: self._texts(feature, codes[:, place])
-            for place, feature in enumerate(self.plans.categories)
+            for place, feature in enumerate(plans.categories)
         }
 
     def _texts(self, feature: Feature, codes: Int32s) -> Texts:
@@ -81,17 +94,17 @@ class Timelines:
         return taken(pd.Series([*names], dtype="str").array, codes.astype(np.int64))
 
 
-def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events:
+def _own_events(events: EventRows, people: People, kinds: Int32s) -> Events | Unordered:
     """Return what each lead did, with what it did under a name it was merged from."""
     nobody = np.empty(0, np.int32)  # on a lead's own timeline there is nobody else
     unordered = _unordered(events, kinds, events.leads, events.visible, nobody)
     if len(people.merges.gone):
         event, leads, visible = with_merged(events, people)
         unordered = unordered.rows(event)._replace(timelines=leads, visible=visible)
-    return order_events(unordered, len(people.lead_ids))
+    return _in_order(unordered, len(people.lead_ids))
 
 
-def _group_events(events: EventRows, people: People, kinds: Int32s) -> Events:
+def _group_events(events: EventRows, people: People, kinds: Int32s) -> Events | Unordered:
     """Return what the leads of each account did while they were its leads."""
     accounts, visible, members = people.event_accounts(
         events.leads, events.occurred, events.visible
@@ -99,7 +112,11 @@ def _group_events(events: EventRows, people: People, kinds: Int32s) -> Events:
     unordered = _unordered(events, kinds, accounts, visible, members)
     if (accounts < 0).any():
         unordered = unordered.rows(accounts >= 0)
-    return order_events(unordered, len(people.account_ids))
+    return _in_order(unordered, len(people.account_ids))
+
+
+def _in_order(events: Unordered, n_timelines: int) -> Events | Unordered:
+    return events if len(events.timelines) <= FEW_EVENTS else order_events(events, n_timelines)
 
 
 def _unordered(
@@ -150,20 +167,39 @@ def _asked_order(timelines, n_timelines, as_of):  # type: ignore[no-untyped-def]
 
 
 def _walk(
-    events: Events,
+    events: Events | Unordered,
+    timelines: Int64s,
+    n_timelines: int,
+    as_of: Int64s,
+    members: Int32s,
     merging: timeline.Merging,
-    asked: timeline.Asked,
     plan: timeline.Plan,
     matrix: Matrix,
     codes: Int32s,
 ) -> None:
-    """Walk all timelines, in parts."""
+    """Fill the planned columns of the rows about `timelines` at `as_of`, on all cores."""
+    if isinstance(events, Unordered):
+        _order_and_walk(
+            events, timelines, n_timelines, as_of, members, merging, plan, matrix, codes
+        )
+        return
+    asked = _asked(timelines, n_timelines, as_of, members)
 
     def walk_part(first: int, last: int) -> None:
         timeline.walk(events, merging, asked, plan, first, last, matrix, codes)
 
     # events and snapshots cost about the same each
     in_threads(walk_part, events.starts + asked.starts)
+
+
+@njit(cache=True, nogil=True)
+def _order_and_walk(  # type: ignore[no-untyped-def]
+    events, timelines, n_timelines, as_of, members, merging, plan, matrix, codes
+):
+    starts, order = _asked_order(timelines, n_timelines, as_of)
+    asked = timeline.Asked(starts, as_of[order], members[order], order)
+    ordered = ordered_at_once(events, n_timelines)
+    timeline.walk(ordered, merging, asked, plan, 0, n_timelines, matrix, codes)
 
 
 def _no_merging(n_timelines: int) -> timeline.Merging:

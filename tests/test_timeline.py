@@ -22,7 +22,7 @@ from features.histories import DAY, group_starts
 from features.ordering import Unordered, order_events
 from features.plan import compile_plan, kinds_of
 from features.population import standing
-from features.snapshots import build_snapshots
+from features.snapshots import Past, build_snapshots
 from features.tables import Tables
 
 CONFIG = FeatureConfig(windows_days=(2, 5, 12), half_lives_days=(1, 6), max_event_types=3)
@@ -405,3 +405,20 @@ def test_the_colleague_seen_last_is_found_when_a_late_event_comes_second() -> No
     pairs = pd.DataFrame({"lead_id": ["b"], "as_of": [day(4)]})
     index = standing(tables, PopulationConfig(), pairs).drop(columns="in_population")
     assert build_snapshots(tables, catalogue, index)["days_since_colleague"].tolist() == [2.5]
+
+
+@examples
+@given(rows=crm())
+def test_events_put_in_order_beforehand_give_the_same_bits(rows) -> None:
+    tables = tables_of(**rows)
+    past = Past.of(tables, build_catalogue(tables, CONFIG, day(1000)))
+    few = past.timelines
+    sizes = {"own": len(few.people.lead_ids), "group": len(few.people.account_ids)}
+    ordered = {
+        name: order_events(getattr(few, name), size)
+        for name, size in sizes.items()
+        if getattr(few, name) is not None
+    }
+    many = dataclasses.replace(past, timelines=dataclasses.replace(few, **ordered))
+    index = index_of(tables)
+    pd.testing.assert_frame_equal(past.snapshots(index), many.snapshots(index), check_exact=True)
