@@ -83,6 +83,11 @@ class Partitions:
         """Yield the parts, read one after the other."""
         return (self.part(number) for number in range(len(self)))
 
+    @property
+    def sample(self) -> Tables:
+        """All tables, or those of one part of many: a fair sample of the accounts."""
+        return self.part(0).tables
+
     def part(self, number: int) -> Part:
         """Return one part."""
         if self.held is None:

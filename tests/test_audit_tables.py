@@ -1,13 +1,17 @@
 """The audit of contract tables: what dates tell, and what exports without dates hide."""
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
 from small_crm import small_config, small_tables
 
+from features.config import Config
+from features.partitions import load_partitions
 from training.audit import audit_examples, without_blocked
 from training.audit_recorded import recorded_evidence
+from training.check import audit_loaded
 from training.examples import attributed, examples_from_tables
 from training.simulate import simulate, write_demo
 
@@ -173,3 +177,16 @@ def test_people_with_one_e_mail_hash_are_told_apart_from_colleagues():
     (twins,) = (one for one in found.duplicates if one.kind == "same_identifier")
     assert twins.columns == ("leads.email_hash",)
     assert twins.leads == 2 * twins.people > 20
+
+
+def test_one_part_of_many_is_a_fair_sample_for_the_audit(tmp_path) -> None:
+    demo = simulate(leads=6_000, seed=3, planted_leaks=True)
+    write_demo(demo, tmp_path / "crm")
+    config = Config.model_validate({"data": {"data_until": date(2026, 1, 5)}})
+    loaded = load_partitions(config, tmp_path / "crm", tmp_path, least_parts=3)
+    parts = [part.tables.leads["created_at"].median() for part in loaded.partitions]
+    assert max(parts) - min(parts) < pd.Timedelta(days=30)
+    examples = examples_from_tables(loaded.partitions, config)
+    audit = audit_loaded(examples, loaded.partitions, config)
+    assert sorted(audit.blocked()) == sorted(demo.planted)
+    assert "one part of 3 was looked at" in audit.notes[-1]

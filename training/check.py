@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from features.config import Config
 from features.errors import InputError
 from features.flat import load_flat
 from features.load_report import LoadReport
+from features.partitions import Partitions, load_partitions
 from features.quality import Quality, quality_of, quality_of_flat
-from features.sources import REQUIRED, load_tables
-from features.tables import Tables
+from features.sources import REQUIRED
 from training.audit import audit_examples
 from training.audit_findings import Audit
 from training.data_section import data_section
@@ -93,11 +93,14 @@ def check_sources(config: Config, folder: Path, rejects_folder: Path, steps: Ste
     with steps("load"):
         if config.flat is not None:
             export = load_flat(config, folder, labels_needed=False, rejects_folder=rejects_folder)
-            tables, report = None, export.report
+            partitions, tables, report = None, None, export.report
         else:
-            export = None
-            loaded = load_tables(config, folder, required=("leads",), rejects_folder=rejects_folder)
-            tables, report = loaded.tables, loaded.report
+            export, local = None, rejects_folder.parent
+            loaded = load_partitions(
+                config, folder, local, required=("leads",), rejects_folder=rejects_folder
+            )
+            partitions, report = loaded.partitions, loaded.report
+            tables = partitions.sample
     with steps("data quality"):
         if export is not None:
             quality = quality_of_flat(export, config)
@@ -111,14 +114,14 @@ def check_sources(config: Config, folder: Path, rejects_folder: Path, steps: Ste
                 examples = (
                     examples_from_flat(export, config)
                     if export is not None
-                    else examples_from_tables(_there(tables), config)
+                    else examples_from_tables(_there(partitions), config)
                 )
                 why = _too_few(examples)
             except InputError as error:  # nothing is matured, say: no mistake of this command
                 why = str(error)
     if not why:
         with steps("audit"):
-            audit = audit_examples(examples, tables, config)
+            audit = audit_loaded(examples, partitions, config)
     return Checked(report, quality, audit, why, report.rejects_files(rejects_folder), missing)
 
 
@@ -128,9 +131,25 @@ def write_check_page(checked: Checked, page: Path) -> Path:
     return write_page("check.html.j2", {"summary": checked.summary(), "data": data}, page)
 
 
-def _there(tables: Tables | None) -> Tables:
-    assert tables is not None  # a flat export has none
-    return tables
+def audit_loaded(examples: Examples, partitions: Partitions | None, config: Config) -> Audit:
+    """Return the audit of `examples`; of data in many parts, that of one part."""
+    if partitions is None:
+        return audit_examples(examples, None, config)
+    tables = partitions.sample
+    if len(partitions) == 1:
+        return audit_examples(examples, tables, config)
+    in_sample = examples.snapshots["lead_id"].isin(tables.leads["lead_id"]).to_numpy()
+    audit = audit_examples(examples.where(in_sample), tables, config)
+    note = (
+        f"one part of {len(partitions)} was looked at, a fair sample of the accounts; data quality "
+        "is that of the same part"
+    )
+    return replace(audit, notes=(*audit.notes, note))
+
+
+def _there(found: Any) -> Any:
+    assert found is not None  # a flat export has none
+    return found
 
 
 def _no_outcomes(config: Config, missing: list[str]) -> str:

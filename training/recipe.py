@@ -22,7 +22,8 @@ from models.bundle import check_bundle, write_bundle
 from models.cutoff import Estimate
 from models.golden import synthesise_rows
 from models.scorer import Scorer, expected_raw_score
-from training.audit import Audit, audit_examples, without_blocked
+from training.audit import Audit, without_blocked
+from training.check import audit_loaded
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.fit import Fitted, fit_model
@@ -52,14 +53,6 @@ class Loaded:
     export: FlatExport | None
     report: LoadReport
     digests: Mapping[str, str]
-
-    @property
-    def sample(self) -> Tables | None:
-        """The tables that audit and data quality look at: all, or those of one part of many.
-
-        Accounts are spread over the parts by chance, so that one part is a fair sample.
-        """
-        return None if self.partitions is None else self.partitions.part(0).tables
 
 
 @dataclass(frozen=True)
@@ -117,8 +110,8 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
     with steps("snapshots"):
         everything = examples_of(loaded, config)
     with steps("audit"):
-        sample = loaded.sample
-        audit = audit_examples(everything, sample, config)
+        sample = None if loaded.partitions is None else loaded.partitions.sample
+        audit = audit_loaded(everything, loaded.partitions, config)
         examples = without_blocked(everything, audit)
         quality = quality_of_loaded(loaded, sample, config)
     split = split_examples(examples, config)
