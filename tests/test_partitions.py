@@ -154,7 +154,7 @@ def test_spellings_of_one_email_domain_are_one_account_and_free_mail_is_none(tmp
         for lead, domain in zip("adbc", domains, strict=True)
     ]
     population = PopulationConfig(account_from="email_domain")
-    parts = in_parts(tables_of(leads=leads), tmp_path, 3, population)
+    parts = in_parts(tables_of(leads=leads), tmp_path, 4, population)
     found = sorted(part.tables.leads["lead_id"].tolist() for part in parts)
     assert found == [["a", "d"], ["b"], ["c"]]
 
