@@ -159,18 +159,23 @@ class Asked:
             found = records.attributes.numbers(feature.stream)
             return np.asarray(_picked(found, self._rows_of(feature)))
         table = FUNNEL_TABLES.get(kind, "opportunities")
-        if table not in records.present and not self.columns.has_rows(table):
+        if table != "leads" and table not in records.present and not self.columns.has_rows(table):
             return np.full(len(self.leads), np.nan)
         column: Floats = self._funnel_columns[FUNNEL.index(kind)]
         return column
 
     def category(self, feature: Feature) -> Texts:
         """Return a category column; missing where the attribute is."""
-        texts = self.columns.records.attributes.texts(feature.stream)
-        if feature.aggregation in FIT_AGGREGATIONS and isinstance(texts, list):
-            texts = [fit_value(feature.aggregation, text) for text in texts]
-        elif feature.aggregation in FIT_AGGREGATIONS:
-            texts = fit_values(feature.aggregation, pd.Series(texts))
+        attributes = self.columns.records.attributes
+        if feature.aggregation not in FIT_AGGREGATIONS:
+            texts: Texts = attributes.texts(feature.stream)
+        else:
+            values = attributes.values(feature.stream)
+            texts = (
+                [fit_value(feature.aggregation, value) for value in values]
+                if isinstance(values, list)
+                else fit_values(feature.aggregation, values)
+            )
         return taken(texts, self._rows_of(feature))
 
     def _rows_of(self, feature: Feature) -> Int64s:

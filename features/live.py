@@ -5,6 +5,7 @@ The rows become the same integer records as whole tables do, and all that follow
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def records_of_rows(
         changes=ChangeRows(
             _codes(changes["lead_id"], lead_codes),
             changed,
-            np.maximum(changed, _instants(changes.get("recorded_at", changes["changed_at"]))),
+            _known_at(changes, changed),
             _places(changes["stage"], stages),
         ),
         attributes=_RowAttributes(tables),
@@ -172,7 +173,16 @@ def _numbered(names: Iterable[str] = ()) -> defaultdict[str | None, int]:
 def _known(rows: Rows, n_rows: int) -> Int64s:
     if "recorded_at" not in rows:
         return np.full(n_rows, ALWAYS)
-    return _instants(rows["recorded_at"])
+    known = _instants(rows["recorded_at"])
+    return np.where(known == NEVER, ALWAYS, known)
+
+
+def _known_at(rows: Rows, own: Int64s) -> Int64s:
+    """Return when each row was known: when it was recorded, but never before its own time."""
+    if "recorded_at" not in rows:
+        return own
+    known = _instants(rows["recorded_at"])
+    return np.maximum(np.where(known == NEVER, own, known), own)
 
 
 def _account_column(leads: Rows, account_from: AccountFrom) -> Sequence[str | None]:
@@ -189,11 +199,12 @@ def _lead_rows(
     account_codes: Mapping[str, int],
 ) -> LeadRows:
     created = _instants(leads["created_at"])
+    recorded = _known_at(leads, created)
     return LeadRows(
         _codes(leads["lead_id"], lead_codes),
         created,
-        _instants(leads["recorded_at"]) if "recorded_at" in leads else created,
-        _known(leads, len(created)),
+        recorded,
+        recorded if "recorded_at" in leads else np.full(len(created), ALWAYS),
         _codes(account_of_row, account_codes),
         _codes(leads.get("merged_into") or [None] * len(created), lead_codes),
     )
@@ -206,9 +217,7 @@ def _event_rows(
     reads: frozenset[str],
 ) -> tuple[list[str], EventRows]:
     occurred = _instants(events["occurred_at"])
-    visible = occurred
-    if "recorded_at" in events:
-        visible = np.maximum(occurred, _instants(events["recorded_at"]))
+    visible = _known_at(events, occurred)
     values = np.zeros(len(occurred), np.int64)
     if "value" in reads and "value" in events:
         values = millionths(np.array(events["value"], np.float64))
@@ -233,14 +242,21 @@ def _opportunity_rows(
     n_deals = len(deals.get("created_at", ()))
     nothing = [None] * n_deals
     created = _instants(deals.get("created_at", ()))
-    closed = _instants(deals.get("closed_at", nothing))
     stages = deals.get("stage", nothing)
+    # CRMs keep the expected date where a deal is open
+    is_open = np.array([stage == "open" for stage in stages], bool)
+    closed = np.where(is_open, NEVER, _instants(deals.get("closed_at", nothing)))
+    closed_known = _known_at(deals, closed)
+    if "closed_recorded_at" in deals:
+        closed_known = _instants(deals["closed_recorded_at"])
     leads = deals.get("lead_id", nothing)
     return OpportunityRows(
         created,
-        _instants(deals["created_recorded_at"]) if "created_recorded_at" in deals else created,
+        _instants(deals["created_recorded_at"])
+        if "created_recorded_at" in deals
+        else _known_at(deals, created),
         closed,
-        _instants(deals["closed_recorded_at"]) if "closed_recorded_at" in deals else closed,
+        np.where(is_open, NEVER, closed_known),
         np.array([stage == "closed_won" for stage in stages], bool),
         np.array([-1 if one is None else lead_codes.get(one, UNKNOWN) for one in leads], np.int64),
         _codes(deals.get("account_id", nothing), account_codes),
@@ -257,6 +273,13 @@ def _contact_rows(contacts: Rows, deals: Rows, lead_codes: Mapping[str, int]) ->
     )
 
 
+def _number(value: Any) -> float:
+    try:
+        return math.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 class _RowAttributes:
     """Attribute columns of plain rows."""
 
@@ -270,7 +293,14 @@ class _RowAttributes:
         return rows.get(column) or [None] * len(rows.get(key, ()))
 
     def numbers(self, stream: str) -> npt.NDArray[np.float32]:
-        return np.array(self._column(stream), np.float32)
+        try:
+            return np.array(self._column(stream), np.float32)
+        except (TypeError, ValueError):  # texts among them are missing, as in a whole table
+            return np.array([_number(one) for one in self._column(stream)], np.float32)
+
+    def values(self, stream: str) -> list[Any]:
+        found = self._column(stream)
+        return found if isinstance(found, list) else list(found)
 
     def texts(self, stream: str) -> list[str | None]:
         found = self._column(stream)

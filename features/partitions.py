@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +31,7 @@ from features.placing import EVENT_BYTES, LEAD_BYTES, LEAD_WEEK_BYTES, place_row
 from features.records import AccountFrom
 from features.sources import REQUIRED, CheckedSources, checked_sources, fetch_tables
 from features.spilling import Manifest, read_part, write_parts
-from features.tables import Tables
+from features.tables import CONTRACT, Tables
 
 FOLDER = "partitions"
 PART_SHARE = 0.4
@@ -83,10 +83,18 @@ class Partitions:
         """Yield the parts, read one after the other."""
         return (self.part(number) for number in range(len(self)))
 
-    @property
-    def sample(self) -> Tables:
-        """All tables, or those of one part of many: a fair sample of the accounts."""
-        return self.part(0).tables
+    def overview(self) -> Tables:
+        """Return all rows but those of events: of these the first part's, a fair sample."""
+        first = self.part(0).tables
+        if len(self) == 1:
+            return first
+        parts = [first, *(self.part(number).tables for number in range(1, len(self)))]
+        whole = {
+            name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+            for name in CONTRACT
+            if name not in ("engagement_events", "campaign_costs")  # the costs are in every part
+        }
+        return replace(first, **whole)
 
     def part(self, number: int) -> Part:
         """Return one part."""
@@ -230,7 +238,11 @@ def spilled(
         written.mkdir()
         write_parts(checked.connection, written)
         _survey(opened(written), parts, population).write(written)
-        written.rename(place)
+        try:
+            written.rename(place)
+        except OSError:
+            if not place.exists():  # else another run on the same tables was first
+                raise
     return opened(place)
 
 

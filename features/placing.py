@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.histories import Int64s
-from features.records import AccountFrom, account_column
+from features.records import AccountFrom, account_column, refuse_without_domain
 from features.sources import fetch
 
 PART = "closedwon_part"
@@ -69,6 +69,8 @@ def _code_nodes(connection: duckdb.DuckDBPyConnection, account_from: AccountFrom
             " where account_id is not null"
         )
     else:
+        described = connection.execute("describe kept_leads").fetchall()
+        refuse_without_domain(str(row[0]) for row in described)
         # by the very function that snapshots use, since texts fold in more than one way
         given = fetch(connection, "select distinct email_domain from kept_leads")
         given["account_id"] = account_column(given, account_from)

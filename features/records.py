@@ -7,8 +7,8 @@ request (live); what comes after is one code for both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +126,9 @@ class Attributes(Protocol):
     def texts(self, stream: str) -> pd.api.extensions.ExtensionArray | list[str | None]:
         """Return the column as text."""
 
+    def values(self, stream: str) -> pd.Series | list[Any]:
+        """Return the column as it is."""
+
 
 class Records(NamedTuple):
     """The tables as integers."""
@@ -196,15 +199,20 @@ def lead_rows(tables: Tables, account_from: AccountFrom) -> tuple[pd.Index, pd.I
     return lead_ids, account_ids, rows
 
 
-def account_column(leads: pd.DataFrame, account_from: AccountFrom) -> pd.Series:
-    """Return the account of each row of leads: its id, or its e-mail domain, free mail excluded."""
-    if account_from == "account_id":
-        return leads["account_id"]
-    if "email_domain" not in leads:
+def refuse_without_domain(columns: Iterable[str]) -> None:
+    """Raise InputError if leads have no `email_domain` to make accounts of."""
+    if "email_domain" not in columns:
         raise InputError(
             'leads has no column "email_domain", which [population] account_from = "email_domain" '
             'needs. Add it in [tables.leads], or use account_from = "account_id".'
         )
+
+
+def account_column(leads: pd.DataFrame, account_from: AccountFrom) -> pd.Series:
+    """Return the account of each row of leads: its id, or its e-mail domain, free mail excluded."""
+    if account_from == "account_id":
+        return leads["account_id"]
+    refuse_without_domain(leads.columns)
     domains = leads["email_domain"].str.strip().str.lower()
     free = [domain for domain in domains.dropna().unique() if is_free_mail(domain)]
     return domains.where(~domains.isin(free))
@@ -324,6 +332,10 @@ class _TableAttributes:
             return np.full(len(getattr(self._tables, stream.partition(".")[0])), np.nan, np.float32)
         found = pd.to_numeric(column, errors="coerce").to_numpy(np.float32, na_value=np.nan)
         return np.asarray(found)
+
+    def values(self, stream: str) -> pd.Series:
+        column = self._column(stream)
+        return pd.Series(self.texts(stream)) if column is None else column
 
     def texts(self, stream: str) -> pd.api.extensions.ExtensionArray:
         column = self._column(stream)

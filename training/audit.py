@@ -22,6 +22,7 @@ import pandas as pd
 
 from features.config import Config
 from features.feature import Feature
+from features.partitions import Partitions
 from features.tables import Tables
 from training.audit_figures import column_auc
 from training.audit_findings import LEVELS
@@ -48,15 +49,21 @@ def audit_examples(
     tables: Tables | None,
     config: Config,
     email_hash: pd.Series | None = None,
+    partitions: Partitions | None = None,
 ) -> Audit:
     """Return what the audit found; `tables` is None for a flat export.
 
+    `tables` may lack events where `partitions` has them all: these tell which wins are whose.
     `email_hash`, by lead id, tells duplicate people in a flat export; tables bring their own.
 
     Columns named in `[features] known_at_creation` raise no question, and what would block them is
     only flagged: the user overrules by name. Those in `[features] drop` are not looked at.
     """
-    attribution = None if tables is None else attributed(tables, config)
+    attribution = None
+    if tables is not None:
+        parts = [tables] if partitions is None else (part.tables for part in partitions)
+        attribution = pd.concat([attributed(part, config) for part in parts])
+        attribution = attribution.sort_values(["opportunity_id", "lead_id"], ignore_index=True)
     if tables is not None and email_hash is None:
         email_hash = hashes_of(tables)
     columns = columns_of(examples, tables)

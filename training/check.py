@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,13 @@ def check_sources(config: Config, folder: Path, rejects_folder: Path, steps: Ste
                 config, folder, local, required=("leads",), rejects_folder=rejects_folder
             )
             partitions, report = loaded.partitions, loaded.report
-            tables = partitions.sample
+            tables = partitions.overview()
     with steps("data quality"):
         if export is not None:
             quality = quality_of_flat(export, config)
         else:
-            quality = quality_of(_there(tables), config, report)
+            assert tables is not None
+            quality = quality_of(tables, config, report)
     missing = [] if tables is None else [name for name in REQUIRED if name not in tables.present]
     audit, why = None, _no_outcomes(config, missing)
     if not why:
@@ -121,7 +122,7 @@ def check_sources(config: Config, folder: Path, rejects_folder: Path, steps: Ste
                 why = str(error)
     if not why:
         with steps("audit"):
-            audit = audit_loaded(examples, partitions, config)
+            audit = audit_examples(examples, tables, config, partitions=partitions)
     return Checked(report, quality, audit, why, report.rejects_files(rejects_folder), missing)
 
 
@@ -131,23 +132,7 @@ def write_check_page(checked: Checked, page: Path) -> Path:
     return write_page("check.html.j2", {"summary": checked.summary(), "data": data}, page)
 
 
-def audit_loaded(examples: Examples, partitions: Partitions | None, config: Config) -> Audit:
-    """Return the audit of `examples`; of data in many parts, that of one part."""
-    if partitions is None:
-        return audit_examples(examples, None, config)
-    tables = partitions.sample
-    if len(partitions) == 1:
-        return audit_examples(examples, tables, config)
-    in_sample = examples.snapshots["lead_id"].isin(tables.leads["lead_id"]).to_numpy()
-    audit = audit_examples(examples.where(in_sample), tables, config)
-    note = (
-        f"one part of {len(partitions)} was looked at, a fair sample of the accounts; data quality "
-        "is that of the same part"
-    )
-    return replace(audit, notes=(*audit.notes, note))
-
-
-def _there(found: Any) -> Any:
+def _there(found: Partitions | None) -> Partitions:
     assert found is not None  # a flat export has none
     return found
 

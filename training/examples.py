@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,18 +61,6 @@ class Examples:
     def as_of(self) -> np.ndarray:
         """Instants, datetime64[us]."""
         return self.snapshots["as_of"].to_numpy().astype("datetime64[us]")
-
-    def where(self, kept: np.ndarray) -> Examples:
-        """Return the rows where the mask is true."""
-        return replace(
-            self,
-            snapshots=self.snapshots[kept].reset_index(drop=True),
-            won=self.won[kept],
-            days_to_win=self.days_to_win[kept],
-            opportunity=self.opportunity[kept],
-            weight=self.weight[kept],
-            account=self.account[kept],
-        )
 
     def won_leads(self, rows: np.ndarray) -> int:
         """Return how many leads won in the rows where the mask is true."""

@@ -22,8 +22,7 @@ from models.bundle import check_bundle, write_bundle
 from models.cutoff import Estimate
 from models.golden import synthesise_rows
 from models.scorer import Scorer, expected_raw_score
-from training.audit import Audit, without_blocked
-from training.check import audit_loaded
+from training.audit import Audit, audit_examples, without_blocked
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.fit import Fitted, fit_model
@@ -110,10 +109,10 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
     with steps("snapshots"):
         everything = examples_of(loaded, config)
     with steps("audit"):
-        sample = None if loaded.partitions is None else loaded.partitions.sample
-        audit = audit_loaded(everything, loaded.partitions, config)
+        tables = None if loaded.partitions is None else loaded.partitions.overview()
+        audit = audit_examples(everything, tables, config, partitions=loaded.partitions)
         examples = without_blocked(everything, audit)
-        quality = quality_of_loaded(loaded, sample, config)
+        quality = quality_of_loaded(loaded, tables, config)
     split = split_examples(examples, config)
     evaluation = evaluate_recipe(examples, loaded.partitions, config, split, steps)
     with steps("refit"):
@@ -157,12 +156,12 @@ def examples_of(loaded: Loaded, config: Config) -> Examples:
     return examples_from_tables(loaded.partitions, config)
 
 
-def quality_of_loaded(loaded: Loaded, sample: Tables | None, config: Config) -> Quality:
+def quality_of_loaded(loaded: Loaded, tables: Tables | None, config: Config) -> Quality:
     """Return what is odd about the data, for the report."""
     if loaded.export is not None:
         return quality_of_flat(loaded.export, config)
-    assert sample is not None
-    return quality_of(sample, config, loaded.report)
+    assert tables is not None
+    return quality_of(tables, config, loaded.report)
 
 
 def refit_on_everything(
