@@ -248,11 +248,11 @@ def live(folder: Path) -> dict[str, Any]:
     taken = []
     for _ in range(1_000):
         start = time.perf_counter()
-        found = path.snapshot(rows, lead["lead_id"], as_of)
+        matrix, categories = path.features(rows, [lead["lead_id"]], as_of)
         taken.append(1e6 * (time.perf_counter() - start))
-    assert found["any_count_90d"] == n_events
+    assert path.snapshot(rows, lead["lead_id"], as_of)["any_count_90d"] == n_events
     return {
-        "live_features": len(found),
+        "live_features": matrix.shape[1] + len(categories),
         "live_median_us": statistics.median(taken[50:]),
         "live_p99_us": float(np.quantile(taken[50:], 0.99)),
     }
@@ -305,8 +305,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="snapshots-") as scratch:
             folder = Path(scratch) / "export"
             write_export(folder, given.events)
-            found = {"events": given.events} | speed(folder) | live(folder)
+            found = {"events": given.events} | speed(folder)
             shutil.rmtree(folder)
+            small = Path(scratch) / "small"
+            write_export(small, 50_000)  # the catalogue counts, not the data
+            found |= live(small)
             found |= {} if given.skip_growth else growth(Path(scratch))
     if given.json:
         print(json.dumps(found))
