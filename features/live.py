@@ -126,11 +126,11 @@ _NO_EVENTS: Rows = {"lead_id": (), "event_type": (), "occurred_at": ()}
 _NO_CHANGES: Rows = {"lead_id": (), "stage": (), "changed_at": ()}
 
 
-def _instants(values: Sequence[int | None]) -> Int64s:
+def _instants(values: Sequence[int | None], missing: int = NEVER) -> Int64s:
     try:
         return np.fromiter(values, np.int64, len(values))
     except TypeError:  # some are missing
-        return np.array([NEVER if value is None else value for value in values], np.int64)
+        return np.array([missing if value is None else value for value in values], np.int64)
 
 
 def _codes(ids: Sequence[str | None], codes: Mapping[str, int]) -> Int64s:
@@ -173,16 +173,15 @@ def _numbered(names: Iterable[str] = ()) -> defaultdict[str | None, int]:
 def _known(rows: Rows, n_rows: int) -> Int64s:
     if "recorded_at" not in rows:
         return np.full(n_rows, ALWAYS)
-    known = _instants(rows["recorded_at"])
-    return np.where(known == NEVER, ALWAYS, known)
+    return _instants(rows["recorded_at"], missing=ALWAYS)
 
 
 def _known_at(rows: Rows, own: Int64s) -> Int64s:
     """Return when each row was known: when it was recorded, but never before its own time."""
     if "recorded_at" not in rows:
         return own
-    known = _instants(rows["recorded_at"])
-    return np.maximum(np.where(known == NEVER, own, known), own)
+    known = _instants(rows["recorded_at"], missing=ALWAYS)
+    return np.maximum(known, own)
 
 
 def _account_column(leads: Rows, account_from: AccountFrom) -> Sequence[str | None]:
