@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from features.active_leads import active_leads, with_room
-from features.histories import DAY, NEVER, Int64s
+from features.histories import DAY, NEVER, Int64s, group_starts
 from features.identity import AccountFrom, People
 from features.records import ContactRows, OpportunityRows
 
@@ -105,12 +105,7 @@ def opportunity_accounts(
 @njit(cache=True, nogil=True)
 def _grouped(owners, n_owners):  # type: ignore[no-untyped-def]
     """Return where each owner's slice starts, and the rows by owner; rows of none (-1) left out."""
-    starts = np.zeros(n_owners + 1, np.int64)
-    for owner in owners:
-        if owner >= 0:
-            starts[owner + 1] += 1
-    for owner in range(n_owners):
-        starts[owner + 1] += starts[owner]
+    starts = group_starts(owners, n_owners)
     free = starts[:-1].copy()
     rows = np.empty(starts[-1], np.int64)
     for row in range(len(owners)):

@@ -67,10 +67,14 @@ def codes_in(ids: pd.Series, known: Ids) -> Int64s:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
 def group_starts(owners: Int64s, n_owners: int) -> Int64s:
-    """Return where each owner's slice starts once rows are sorted by owner; length n_owners + 1."""
+    """Return where each owner's slice starts once rows are sorted by owner; length n_owners + 1.
+
+    Rows of no owner (-1) are left out.
+    """
     starts = np.zeros(n_owners + 1, np.int64)
     for owner in owners:
-        starts[owner + 1] += 1
+        if owner >= 0:
+            starts[owner + 1] += 1
     for owner in range(n_owners):
         starts[owner + 1] += starts[owner]
     return starts
@@ -127,12 +131,7 @@ def sorted_history(
     owners: Int64s, n_owners: int, known_at: Int64s, values: Int64s
 ) -> tuple[Int64s, Int64s, Int64s]:
     """Return the slice of each owner, and instants and values by owner, instant and value."""
-    starts = np.zeros(n_owners + 1, np.int64)
-    for owner in owners:
-        if owner >= 0:
-            starts[owner + 1] += 1
-    for owner in range(n_owners):
-        starts[owner + 1] += starts[owner]
+    starts = group_starts(owners, n_owners)
     free = starts[:-1].copy()
     instants, kept = np.empty(starts[-1], np.int64), np.empty(starts[-1], np.int64)
     for row in range(len(owners)):

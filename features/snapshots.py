@@ -11,6 +11,7 @@ import pandas as pd
 from features.catalogue import INDEX_COLUMNS, Catalogue
 from features.columns import Columns, Texts
 from features.config import PopulationConfig
+from features.draws import draws
 from features.histories import DAY, Int64s, codes_in, micros
 from features.plan import Plans
 from features.population import Facts, ids_of, know_facts
@@ -93,20 +94,10 @@ def training_sample(index: pd.DataFrame, every_days: int, seed: int) -> pd.DataF
     block = week * 7 // every_days
     first = -(-block * every_days // 7)
     n_mondays = -(-(block + 1) * every_days // 7) - first
-    codes, ids = pd.factorize(index["lead_id"])
-    lead_hash = pd.util.hash_array(np.asarray(ids, dtype=object))[codes]
-    drawn = _mix(lead_hash ^ _mix(_mix(np.full(len(index), seed)) + block.astype(np.uint64)))
+    drawn = draws(index["lead_id"], block, seed)
     chosen = first + (drawn % n_mondays.astype(np.uint64)).astype(np.int64)
     is_chosen: npt.NDArray[np.bool_] = week == chosen
     return index.loc[is_chosen].reset_index(drop=True)
-
-
-def _mix(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
-    """Return scrambled bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
-    bits = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
 @dataclass(frozen=True)

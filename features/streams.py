@@ -13,7 +13,7 @@ from numba import njit
 from features import timeline
 from features.columns import Texts, taken
 from features.feature import JOURNEY_STAGES, Feature
-from features.histories import Int32s, Int64s
+from features.histories import Int32s, Int64s, group_starts
 from features.identity import Members, People, with_merged
 from features.ordering import Events, Unordered, order_events, ordered_at_once
 from features.plan import OTHER_KIND, Plans
@@ -146,12 +146,7 @@ def _asked_order(timelines, n_timelines, as_of):  # type: ignore[no-untyped-def]
 
     Rows come by instant already from every caller but a test, so insertion is all it takes.
     """
-    starts = np.zeros(n_timelines + 1, np.int64)
-    for timeline_of_row in timelines:
-        if timeline_of_row >= 0:
-            starts[timeline_of_row + 1] += 1
-    for number in range(n_timelines):
-        starts[number + 1] += starts[number]
+    starts = group_starts(timelines, n_timelines)
     free = starts[:-1].copy()
     order = np.empty(starts[-1], np.int64)
     for row in range(len(timelines)):
