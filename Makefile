@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 install: $(VENV)/.installed $(VENV)/.kernels
 
 # Numba keeps compiled functions by the file they are in, not by the files they call.
-$(VENV)/.kernels: $(wildcard features/*.py models/*.py) | $(VENV)/.installed
+$(VENV)/.kernels: $(wildcard features/*.py features/*/*.py models/*.py) | $(VENV)/.installed
 	find features models -name '*.nb[ic]' -delete
 	touch $@
 

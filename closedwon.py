@@ -71,8 +71,8 @@ def init(
     output: Annotated[Path, typer.Option("--output", help="File to write.")] = DEFAULT_CONFIG,
 ) -> None:
     """Write a commented closedwon.toml for the tables found in a folder."""
+    from features.loading.scaffold import draft_config
     from features.outputs import check_output
-    from features.scaffold import draft_config
 
     check_output(output, (".toml",))
     if _is_own(output):
@@ -240,7 +240,7 @@ def _say_trained(trained: Training, as_json: bool) -> None:
     if as_json:
         _print_json(trained.as_dict())
     else:
-        from training.summary import summary_lines
+        from training.report.summary import summary_lines
 
         _say("\n".join(summary_lines(trained)))
 
@@ -279,7 +279,7 @@ def _steps(as_json: bool) -> Iterator[Steps]:
 
 def _inputs(config: Path, settings: Config, data: Path) -> list[Path]:
     """Return the files this run reads, which no output may overwrite."""
-    from features.files import FILE_SUFFIXES
+    from features.loading.files import FILE_SUFFIXES
     from features.tables import CONTRACT
 
     sources = [*settings.tables.values(), *([settings.flat] if settings.flat else [])]

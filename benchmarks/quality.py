@@ -23,7 +23,7 @@ import lightgbm
 import numpy as np
 
 from features.config import Config, FlatSource
-from features.flat import load_flat, load_flat_rows
+from features.loading.flat import load_flat, load_flat_rows
 from models.encoding import fit_encoder
 from training.examples import Examples, examples_from_flat
 from training.fit import choose, fit_model

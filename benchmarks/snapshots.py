@@ -32,11 +32,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from events_export import DAY, EVENT_TEXTS, EVENT_TYPES, read_export, write_export
 
-from features.catalogue import Catalogue, Feature, build_catalogue
+from features.catalogue.catalogue import Catalogue, Feature, build_catalogue
 from features.config import FeatureConfig
-from features.histories import codes_in, micros
+from features.facts.histories import codes_in, micros
+from features.kernel.plan import Plans
 from features.live import LiveSnapshots
-from features.plan import Plans
 from features.snapshots import Past
 from serving.open_leads import tables_read
 

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from features.config import Config
+from features.loading.sources import load_tables
 from features.snapshots import build_snapshots, lead_weeks, mondays
-from features.sources import load_tables
 from training.evaluation import split_examples
 from training.examples import examples_from_tables
 from training.fit import choose, fit_model

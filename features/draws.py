@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.histories import Int64s
+from features.facts.histories import Int64s
 
 Draws = npt.NDArray[np.uint64]
 

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.catalogue import Catalogue
-from features.columns import Texts
-from features.free_mail import is_free_mail
-from features.histories import ALWAYS, NEVER, Int32s, Int64s
-from features.plan import Plans
-from features.records import (
+from features.catalogue.catalogue import Catalogue
+from features.facts.columns import Texts
+from features.facts.histories import ALWAYS, NEVER, Int32s, Int64s
+from features.facts.records import (
     UNKNOWN,
     AccountFrom,
     AccountRows,
@@ -32,8 +30,10 @@ from features.records import (
     Records,
     millionths,
 )
+from features.fit.free_mail import is_free_mail
+from features.kernel.plan import Plans
+from features.kernel.streams import Matrix
 from features.snapshots import Past
-from features.streams import Matrix
 
 Rows = Mapping[str, Sequence[Any]]
 "One table: column -> values. Instants are microseconds since 1970; None is missing."

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.catalogue import INDEX_COLUMNS, Catalogue
-from features.columns import Columns, Texts
+from features.catalogue.catalogue import INDEX_COLUMNS, Catalogue
 from features.config import PopulationConfig
 from features.draws import draws
-from features.histories import DAY, Int64s, codes_in, micros
-from features.plan import Plans
-from features.population import Facts, ids_of, know_facts
-from features.records import Records, records_of
-from features.streams import Matrix, Timelines
+from features.facts.columns import Columns, Texts
+from features.facts.histories import DAY, Int64s, codes_in, micros
+from features.facts.population import Facts, ids_of, know_facts
+from features.facts.records import Records, records_of
+from features.kernel.plan import Plans
+from features.kernel.streams import Matrix, Timelines
 from features.tables import Tables
 
 _WEEK = 7 * DAY

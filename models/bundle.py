@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from features.catalogue import Catalogue
+from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
 from models.calibration import Calibration
 from models.cutoff import Cutoff

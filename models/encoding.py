@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.catalogue import Catalogue
+from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
 
 
@@ -73,7 +73,7 @@ def fit_encoder(snapshots: pd.DataFrame, catalogue: Catalogue, min_count: int = 
     rank then tells how long the account has been known. Ties in frequency are broken by value, so
     the row order changes nothing.
 
-    >>> from features.catalogue import Feature
+    >>> from features.catalogue.catalogue import Feature
     >>> source = Feature("source", "fit", "source", "attribute", dtype="category")
     >>> rows = pd.DataFrame({"source": pd.Series(["web"] * 2 + ["fair"] * 3 + ["x"], dtype="str")})
     >>> rows["lead_id"], rows["account_id"] = list("abcdef"), None

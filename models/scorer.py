@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from features.catalogue import Catalogue
+from features.catalogue.catalogue import Catalogue
 from models.calibration import Calibration, Floats
 from models.cutoff import Cutoff
 from models.encoding import Encoder

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.feature import Feature
-from features.fit_columns import said
+from features.catalogue.feature import Feature
+from features.fit.fit_columns import said
 
 _LONGEST_VALUE = 60
 _FADED = 0.005

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.catalogue import Catalogue
+from features.catalogue.catalogue import Catalogue
+from features.catalogue.feature import BY_ACCOUNT, BY_LEAD
 from features.config import Config
 from features.errors import InputError
-from features.feature import BY_ACCOUNT, BY_LEAD
-from features.fit_columns import FIT_AGGREGATIONS, flat_columns, with_fit_columns
-from features.flat import load_flat_rows, load_open_rows
+from features.fit.fit_columns import FIT_AGGREGATIONS, flat_columns, with_fit_columns
+from features.loading.flat import load_flat_rows, load_open_rows
+from features.loading.sources import load_tables
 from features.snapshots import at_lead_age, build_snapshots, lead_weeks
-from features.sources import load_tables
 from features.tables import CONTRACT, Tables
 from models.scorer import Scorer
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.histories import Int64s, codes_in, micros
+from features.facts.histories import Int64s, codes_in, micros
+from features.facts.records import AccountFrom, Records, records_of
 from features.live import Rows
-from features.records import AccountFrom, Records, records_of
 from features.tables import Tables
 
 TABLES = (

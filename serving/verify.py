@@ -15,24 +15,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.catalogue import Catalogue
-from features.columns import Columns
+from features.catalogue.catalogue import Catalogue
+from features.catalogue.feature import Feature
 from features.config import Config, PopulationConfig
 from features.errors import InputError
-from features.feature import Feature
-from features.fit_columns import (
+from features.facts.columns import Columns
+from features.facts.histories import micros
+from features.facts.population import Facts
+from features.fit.fit_columns import (
     FIT_AGGREGATIONS,
     column_of,
     fit_value,
     flat_columns,
     with_fit_columns,
 )
-from features.flat import load_open_rows
-from features.histories import micros
 from features.live import LiveSnapshots, Rows, records_of_rows
-from features.population import Facts
+from features.loading.flat import load_open_rows
+from features.loading.sources import load_tables
 from features.snapshots import at_lead_age, build_snapshots, lead_weeks, mondays
-from features.sources import load_tables
 from features.tables import Tables
 from models.scorer import Scorer
 from serving.open_leads import (

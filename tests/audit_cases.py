@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.catalogue import flat_catalogue
+from features.catalogue.catalogue import flat_catalogue
 from features.config import Config
-from training.audit import Audit, audit_examples
+from training.audit.audit import Audit, audit_examples
 from training.examples import Examples
 
 SECONDS_A_DAY = 86_400

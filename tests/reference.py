@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from features.catalogue import Catalogue, Feature
+from features.catalogue.catalogue import Catalogue, Feature
 from features.config import PopulationConfig
-from features.fit_columns import FIT_AGGREGATIONS, fit_value
+from features.fit.fit_columns import FIT_AGGREGATIONS, fit_value
 from features.tables import Tables
 
 DAY = 86_400_000_000

@@ -36,7 +36,7 @@ def small_demo() -> Demo:
 
 @cache
 def small_tables() -> Tables:
-    from features.sources import load_tables
+    from features.loading.sources import load_tables
 
     with tempfile.TemporaryDirectory() as folder:
         write_demo(small_demo(), Path(folder))

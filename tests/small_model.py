@@ -8,7 +8,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from features.catalogue import Catalogue, Feature
+from features.catalogue.catalogue import Catalogue, Feature
 from models.calibration import Calibration
 from models.cutoff import Cutoff, Estimate
 from models.encoding import Encoder, fit_encoder

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from features.config import Config
-from features.flat import load_flat
-from features.sources import load_tables
-from training.audit import audit_examples
+from features.loading.flat import load_flat
+from features.loading.sources import load_tables
+from training.audit.audit import audit_examples
 from training.examples import examples_from_flat, examples_from_tables
 
 ROOT = Path(__file__).parents[1]

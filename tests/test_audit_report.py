@@ -18,7 +18,7 @@ from audit_cases import (
     world,
 )
 
-from training.audit import audit_examples, without_blocked
+from training.audit.audit import audit_examples, without_blocked
 
 
 def test_columns_confirmed_by_name_raise_no_question_and_lose_their_block():

@@ -8,9 +8,9 @@ import pandas as pd
 from small_crm import small_config, small_tables
 
 from features.config import Config
-from features.partitions import load_partitions
-from training.audit import audit_examples, without_blocked
-from training.audit_recorded import recorded_evidence
+from features.parts.partitions import load_partitions
+from training.audit.audit import audit_examples, without_blocked
+from training.audit.recorded import recorded_evidence
 from training.examples import attributed, examples_from_tables
 from training.simulate import simulate, write_demo
 
@@ -18,7 +18,7 @@ DAY = pd.Timedelta(days=1)
 
 
 def load(folder, **made):
-    from features.sources import load_tables
+    from features.loading.sources import load_tables
 
     demo = simulate(leads=3_000, **made)
     write_demo(demo, folder)

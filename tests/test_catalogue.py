@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from tables_builder import day, tables_of
 
-from features.catalogue import (
+from features.catalogue.catalogue import (
     Catalogue,
     build_catalogue,
     flat_catalogue,
     unknown_event_types,
 )
+from features.catalogue.feature import ENGINEERED
 from features.config import FeatureConfig, PopulationConfig
 from features.errors import InputError
-from features.feature import ENGINEERED
-from features.fit_columns import FIT_AGGREGATIONS
+from features.fit.fit_columns import FIT_AGGREGATIONS
 from features.tables import Tables
 
 

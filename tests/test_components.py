@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from tables_builder import crm, examples, tables_of
 
-from features.components import account_components
-from features.identity import know_people
+from features.facts.components import account_components
+from features.facts.identity import know_people
 
 
 def groups(leads, **tables):

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from reference import Reference
 from tables_builder import crm, day, examples, tables_of
 
-from features.active_leads import active_leads
-from features.columns import Columns, links_of
-from features.deal_facts import OwnedOpportunities
-from features.deals import Links, asks_events, link, opportunity_accounts
-from features.histories import ALWAYS, DAY, NEVER, History, Int64s
-from features.identity import Merges, People, people_of
-from features.records import ContactRows, OpportunityRows, records_of
+from features.facts.active_leads import active_leads
+from features.facts.columns import Columns, links_of
+from features.facts.deal_facts import OwnedOpportunities
+from features.facts.deals import Links, asks_events, link, opportunity_accounts
+from features.facts.histories import ALWAYS, DAY, NEVER, History, Int64s
+from features.facts.identity import Merges, People, people_of
+from features.facts.records import ContactRows, OpportunityRows, records_of
 
 random_tables = settings(examples, max_examples=300)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from features.catalogue import build_catalogue, flat_catalogue
+from features.catalogue.catalogue import build_catalogue, flat_catalogue
 from features.config import Config, FeatureConfig, FlatSource
-from features.flat import load_flat, load_flat_rows
-from features.load_report import LoadReport
-from features.sources import load_tables
+from features.loading.flat import load_flat, load_flat_rows
+from features.loading.load_report import LoadReport
+from features.loading.sources import load_tables
 from features.tables import Tables
 
 NOW = pd.Timestamp("2024-12-31")

@@ -9,7 +9,7 @@ import pytest
 from small_crm import small_config, small_examples, small_tables
 
 from features.errors import InputError
-from features.flat import load_flat
+from features.loading.flat import load_flat
 from training.evaluation import split_examples
 from training.examples import examples_from_flat, examples_from_tables
 from training.part_examples import is_drawn, lost_share

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.catalogue import Catalogue, Feature
+from features.catalogue.catalogue import Catalogue, Feature
 from features.config import Config
 from training.boost import (
     DEFAULTS,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.company_size import SIZE_BANDS
+from features.catalogue.contents import Attribute
 from features.config import FeatureConfig
-from features.contents import Attribute
 from features.errors import InputError
-from features.fit_columns import (
+from features.fit.company_size import SIZE_BANDS
+from features.fit.fit_columns import (
     FIT_AGGREGATIONS,
     email_kind,
     fit_features,

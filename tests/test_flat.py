@@ -9,7 +9,7 @@ import pytest
 
 from features.config import Config, DataConfig, FlatSource
 from features.errors import InputError
-from features.flat import FlatExport, load_flat, load_flat_rows
+from features.loading.flat import FlatExport, load_flat, load_flat_rows
 
 NOW = pd.Timestamp("2024-12-31")
 ROWS = pd.DataFrame(

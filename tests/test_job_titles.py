@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.departments import DEPARTMENTS, department
-from features.job_titles import LEVELS, seniority
+from features.fit.departments import DEPARTMENTS, department
+from features.fit.job_titles import LEVELS, seniority
 
 TITLES = [
     # title, seniority, department, why

@@ -7,9 +7,9 @@ import math
 import pytest
 from tables_builder import day, tables_of
 
-from features.catalogue import build_catalogue
+from features.catalogue.catalogue import build_catalogue
 from features.config import FeatureConfig, PopulationConfig
-from features.histories import DAY
+from features.facts.histories import DAY
 from features.live import LiveSnapshots
 
 NOW = 40 * DAY

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reference import Reference
 from tables_builder import crm, day, examples, tables_of
 
-from features.opportunities import attribute, unattributed
+from features.facts.opportunities import attribute, unattributed
 
 WON = {"opportunity_id": "o", "stage": "closed_won", "created_at": 10, "closed_at": 20}
 

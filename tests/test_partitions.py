@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from small_crm import small_config, small_demo, small_tables
 from tables_builder import crm, day, examples, tables_of
 
-from features.catalogue import build_catalogue
+from features.catalogue.catalogue import build_catalogue
+from features.catalogue.contents import contents_of
 from features.config import Config, FeatureConfig, PopulationConfig
-from features.contents import contents_of
-from features.load_report import LoadReport
-from features.local_folders import Held, folder_aside
-from features.opportunities import attribute
-from features.partitions import LoadedPartitions, Partitions, load_partitions, spilled
+from features.facts.opportunities import attribute
+from features.loading.load_report import LoadReport
+from features.loading.sources import CheckedSources
+from features.parts.local_folders import Held, folder_aside
+from features.parts.partitions import LoadedPartitions, Partitions, load_partitions, spilled
 from features.snapshots import build_snapshots, lead_weeks, mondays
-from features.sources import CheckedSources
 from features.tables import CONTRACT, Tables
 from training.examples import examples_from_tables
 from training.simulate import write_demo

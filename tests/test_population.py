@@ -11,7 +11,7 @@ from tables_builder import LEADS, crm, day, examples, tables_of
 
 from features.config import PopulationConfig
 from features.errors import InputError
-from features.population import standing
+from features.facts.population import standing
 from features.snapshots import at_lead_age, lead_weeks, mondays
 
 AS_OF = [day(step / 2) for step in range(0, 90, 3)]

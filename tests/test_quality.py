@@ -12,12 +12,12 @@ import pytest
 from small_crm import small_config, small_tables
 from tables_builder import day, tables_of
 
-from features.column_quality import look_at_attributes
-from features.findings import Finding
-from features.flat import load_flat
-from features.load_report import LoadReport, TableReport
-from features.maturity import maturity_of
-from features.quality import Quality, grouped, quality_of, quality_of_flat
+from features.loading.flat import load_flat
+from features.loading.load_report import LoadReport, TableReport
+from features.quality.column_quality import look_at_attributes
+from features.quality.findings import Finding
+from features.quality.maturity import maturity_of
+from features.quality.quality import Quality, grouped, quality_of, quality_of_flat
 
 SECRET = "jane.doe@customer.example"
 CONFIG = small_config(training={"horizon_days": 90})

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.event_volume import ALL, EventVolume, event_volume
-from features.table_quality import date_findings
+from features.quality.event_volume import ALL, EventVolume, event_volume
+from features.quality.table_quality import date_findings
 
 RATES = {"page_view": 300, "email_open": 120, "pricing_view": 40, "demo_request": 6, "chat": 2}
 FIRST = np.datetime64("2023-07-03")  # a Monday

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import BENT, small_scorer, small_snapshots, why
 
-from features.catalogue import Feature
+from features.catalogue.catalogue import Feature
 from models.calibration import Calibration, sigmoid
 from models.reasons import CALIBRATION, CHUNK_ROWS, point_factor, reasons, why_text
 from models.scorer import Scorer, booster_from_text, expected_raw_score

@@ -17,16 +17,16 @@ from small_crm import small_config, small_demo, small_evaluation, small_examples
 
 from features.config import Config
 from features.errors import InputError
+from features.loading.sources import load_tables
 from features.snapshots import mondays
-from features.sources import load_tables
 from models.bundle import open_bundle
 from models.registry import connect, fetch_bundle
 from training.evaluation import evaluate_recipe, split_examples
 from training.metrics import auc, log_loss
 from training.recipe import HEADLINES, Training, examples_of, load, train
+from training.report.summary import summary_lines
 from training.simulate import write_demo
 from training.steps import Steps
-from training.summary import summary_lines
 
 REPO = Path(__file__).parents[1]
 CONFIG = small_config()

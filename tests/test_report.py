@@ -13,14 +13,14 @@ from small_crm import small_config, small_evaluation, small_examples, small_tabl
 
 from features.config import CutoffConfig
 from features.errors import InputError
-from features.load_report import LoadReport, Note, TableReport
-from features.quality import quality_of
-from training.audit import audit_examples
-from training.audit_findings import Audit, Duplicates, Evidence, Finding
+from features.loading.load_report import LoadReport, Note, TableReport
+from features.quality.quality import quality_of
+from training.audit.audit import audit_examples
+from training.audit.findings import Audit, Duplicates, Evidence, Finding
 from training.cutoff import choose_cutoff
 from training.evaluation import evaluate_recipe, split_examples
 from training.recipe import examples_of, load, refit_on_everything
-from training.report import told, write_report
+from training.report.report import told, write_report
 from training.steps import Steps
 
 SCRIPT = "<script>alert(1)</script>"

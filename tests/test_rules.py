@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from features.config import Config, DataConfig
-from features.data_until import newest_plausible
 from features.errors import InputError
-from features.load_report import LoadReport, TableReport, write_rejects
-from features.sources import LoadedTables, load_tables
+from features.loading.data_until import newest_plausible
+from features.loading.load_report import LoadReport, TableReport, write_rejects
+from features.loading.sources import LoadedTables, load_tables
 
 NOW = pd.Timestamp("2024-12-31")
 # So that one bad row among few good ones does not stop the load.

@@ -9,8 +9,8 @@ import pytest
 
 from features.config import Config, read_config
 from features.errors import InputError
-from features.scaffold import draft_config
-from features.sources import load_tables
+from features.loading.scaffold import draft_config
+from features.loading.sources import load_tables
 
 
 def drafted(folder: Path) -> Config:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import small_scorer, small_snapshots
 
-from features.catalogue import Catalogue
+from features.catalogue.catalogue import Catalogue
 from models.calibration import sigmoid
 from models.cutoff import Cutoff
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.fit_columns import department, email_kind, fit_values, seniority
+from features.fit.fit_columns import department, email_kind, fit_values, seniority
 from features.tables import CONTRACT
 from training.simulate import Demo, simulate, write_demo
 from training.simulation.crm import crm_tables

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tables_builder import day, tables_of
 
-from features.catalogue import build_catalogue
+from features.catalogue.catalogue import build_catalogue
 from features.config import FeatureConfig, PopulationConfig
 from features.snapshots import build_snapshots, lead_weeks, mondays, training_sample
 

@@ -17,7 +17,7 @@ import pytest
 
 from features.config import Config, DataConfig, TableSource
 from features.errors import InputError
-from features.sources import LoadedTables, load_tables
+from features.loading.sources import LoadedTables, load_tables
 
 NOW = pd.Timestamp("2024-12-31")
 LEADS = (
@@ -346,7 +346,7 @@ def test_data_until_loads_the_data_as_they_stood_that_day(folder: Path) -> None:
 
 
 def test_after_the_sources_are_read_no_sql_reaches_a_file(folder: Path) -> None:
-    from features.reading import open_reader
+    from features.loading.reading import open_reader
 
     reader = open_reader(Config(), folder)
     reader.lock()

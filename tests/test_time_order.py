@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.time_order import ROW_GROUP, write_in_time_order
+from features.parts.time_order import ROW_GROUP, write_in_time_order
 
 
 def sorted_rows(count: int, seed: int) -> pa.Table:

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from reference import Reference
 from tables_builder import LEADS, crm, day, examples, tables_of
 
-from features import timeline
-from features.catalogue import Catalogue, build_catalogue, catalogue_of
+from features.catalogue.catalogue import Catalogue, build_catalogue, catalogue_of
+from features.catalogue.contents import contents_of
+from features.catalogue.feature import BY_ACCOUNT
 from features.config import FeatureConfig, PopulationConfig
-from features.contents import contents_of
-from features.feature import BY_ACCOUNT
-from features.histories import DAY, group_starts
-from features.ordering import Unordered, order_events
-from features.plan import compile_plan, kinds_of
-from features.population import standing
+from features.facts.histories import DAY, group_starts
+from features.facts.population import standing
+from features.kernel import timeline
+from features.kernel.ordering import Unordered, order_events
+from features.kernel.plan import compile_plan, kinds_of
 from features.snapshots import Past, build_snapshots
 from features.tables import Tables
 

@@ -18,11 +18,11 @@ from small_crm import small_config, small_tables
 from small_model import BENT, small_scorer, small_snapshots
 from tables_builder import LEADS, crm, day, examples, tables_of
 
-from features.catalogue import build_catalogue
+from features.catalogue.catalogue import build_catalogue
 from features.config import FeatureConfig, PopulationConfig
 from features.errors import InputError
-from features.histories import micros
-from features.population import standing
+from features.facts.histories import micros
+from features.facts.population import standing
 from features.snapshots import build_snapshots, lead_weeks, mondays
 from features.tables import Tables
 from models.cutoff import Cutoff

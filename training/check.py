@@ -10,16 +10,16 @@ import numpy as np
 
 from features.config import Config
 from features.errors import InputError
-from features.flat import load_flat
-from features.load_report import LoadReport
-from features.partitions import Partitions, load_partitions
-from features.quality import Quality, quality_of, quality_of_flat
-from features.sources import REQUIRED
-from training.audit import audit_examples
-from training.audit_findings import Audit
-from training.data_section import data_section
+from features.loading.flat import load_flat
+from features.loading.load_report import LoadReport
+from features.loading.sources import REQUIRED
+from features.parts.partitions import Partitions, load_partitions
+from features.quality.quality import Quality, quality_of, quality_of_flat
+from training.audit.audit import audit_examples
+from training.audit.findings import Audit
 from training.examples import Examples, examples_from_flat, examples_from_tables
-from training.pages import write_page
+from training.report.data_section import data_section
+from training.report.pages import write_page
 from training.steps import Steps
 
 PAGE = Path(".closedwon") / "check.html"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from features.config import Config
 from features.errors import InputError
-from features.partitions import Partitions
+from features.parts.partitions import Partitions
 from features.snapshots import mondays
 from features.tables import Tables
 from models.cutoff import Cutoff, Estimate

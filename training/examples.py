@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from features.catalogue import Catalogue, flat_catalogue
+from features.catalogue.catalogue import Catalogue, flat_catalogue
 from features.config import Config
 from features.errors import InputError
-from features.fit_columns import with_fit_columns
-from features.partitions import Partitions
+from features.fit.fit_columns import with_fit_columns
+from features.parts.partitions import Partitions
 from features.tables import Tables
 from training.labels import SECONDS_A_DAY
 from training.part_examples import (
@@ -30,7 +30,7 @@ from training.part_examples import attributed as attributed
 from training.part_examples import matured_mondays as matured_mondays
 
 if TYPE_CHECKING:
-    from features.flat import FlatExport
+    from features.loading.flat import FlatExport
 
 
 @dataclass(frozen=True)

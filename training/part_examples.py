@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from features.catalogue import INDEX_COLUMNS, Catalogue, catalogue_of
+from features.catalogue.catalogue import INDEX_COLUMNS, Catalogue, catalogue_of
 from features.config import Config
 from features.draws import draws, shares
-from features.histories import micros
-from features.opportunities import attribute
-from features.part_results import PartResults
-from features.partitions import Part, Partitions, code_digest
+from features.facts.histories import micros
+from features.facts.opportunities import attribute
+from features.parts.part_results import PartResults
+from features.parts.partitions import Part, Partitions, code_digest
 from features.snapshots import Past, at_lead_age, lead_weeks, mondays, training_sample
 from features.tables import Tables
 from training.labels import label_snapshots

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from features.config import Config
-from features.flat import FlatExport, load_flat
-from features.load_report import LoadReport
-from features.partitions import Partitions, load_partitions
-from features.quality import Quality, quality_of, quality_of_flat
+from features.loading.flat import FlatExport, load_flat
+from features.loading.load_report import LoadReport
+from features.parts.partitions import Partitions, load_partitions
+from features.quality.quality import Quality, quality_of, quality_of_flat
 from features.tables import Tables
 from models.bundle import check_bundle, write_bundle
 from models.cutoff import Estimate
 from models.golden import synthesise_rows
 from models.scorer import Scorer, expected_raw_score
-from training.audit import Audit, audit_examples, without_blocked
+from training.audit.audit import Audit, audit_examples, without_blocked
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.fit import Fitted, fit_model
-from training.report import write_report
+from training.report.report import write_report
 from training.steps import Steps
 from training.tracking import Registered, log_training
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.config import Config
-from features.flat import load_flat
+from features.loading.flat import load_flat
 from features.outputs import written_aside
-from features.partitions import load_partitions
-from features.time_order import write_in_time_order
+from features.parts.partitions import load_partitions
+from features.parts.time_order import write_in_time_order
 from training.examples import examples_from_flat
 from training.part_examples import LABELS, catalogue_of_parts, label_index, snapshot_parts
 from training.steps import Steps

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from features.catalogue import INDEX_COLUMNS, Catalogue
+from features.catalogue.catalogue import INDEX_COLUMNS, Catalogue
 from features.config import Config
-from features.partitions import Part, Partitions
+from features.parts.partitions import Part, Partitions
 from features.snapshots import Past, lead_weeks
 from features.tables import Tables
 from training.examples import Examples

@@ -1,0 +1,336 @@
+"""Columns that need no timeline: attributes, stage changes, opportunities as known at `as_of`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from numba import njit
+
+from features.catalogue.feature import Feature
+from features.facts.deal_facts import OwnedOpportunities
+from features.facts.deals import Links, asks_events, link, opportunity_accounts
+from features.facts.histories import (
+    ALWAYS,
+    DAY,
+    NEVER,
+    History,
+    Int64s,
+    keep_largest,
+    row_before,
+    sorted_history,
+)
+from features.facts.identity import AccountFrom, People, people_of
+from features.facts.records import Records
+from features.fit.fit_columns import FIT_AGGREGATIONS, fit_value, fit_values
+
+Floats = npt.NDArray[np.float64]
+Texts = pd.api.extensions.ExtensionArray | list[str | None]
+
+
+def links_of(records: Records, people: People, attribution_days: int) -> Links:
+    """Return which leads the opportunities label, and between which instants one would say so."""
+    events = records.events
+    leads = occurred = accounts = visible = np.empty(0, np.int64)
+    if asks_events(records.opportunities, records.contacts):
+        leads, occurred = events.leads, events.occurred
+        accounts, visible, _ = people.event_accounts(leads, occurred, events.visible)
+    return link(
+        records.opportunities,
+        records.contacts,
+        leads,
+        occurred,
+        accounts,
+        visible,
+        people,
+        attribution_days,
+    )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The dated facts of leads and accounts, ready to be asked at any instants."""
+
+    records: Records
+    people: People
+    by_lead: OwnedOpportunities
+    by_account: OwnedOpportunities
+
+    @classmethod
+    def of(cls, records: Records, account_from: AccountFrom, attribution_days: int) -> Columns:
+        """Return the facts in `records`."""
+        people = people_of(records.lead_ids, records.account_ids, records.leads)
+        n_leads, n_accounts = len(people.lead_ids), len(people.account_ids)
+        if not len(records.opportunities.created):
+            return cls(
+                records,
+                people,
+                OwnedOpportunities.none(n_leads),
+                OwnedOpportunities.none(n_accounts),
+            )
+        links = links_of(records, people, attribution_days)
+        owned = opportunity_accounts(records.opportunities, links, people, account_from)
+        return cls(
+            records,
+            people,
+            OwnedOpportunities.of_leads(records.opportunities, links, n_leads),
+            OwnedOpportunities.of_accounts(records.opportunities, owned, n_accounts),
+        )
+
+    @cached_property
+    def _owner_rows(self) -> dict[str, History]:
+        """Rows of leads and accounts, by owner."""
+        records = self.records
+        return {
+            "leads": History.of(
+                records.leads.leads,
+                len(records.lead_ids),
+                records.leads.known,
+                np.arange(len(records.leads.leads)),
+            ),
+            "accounts": History.of(
+                records.accounts.accounts,
+                len(records.account_ids),
+                records.accounts.known,
+                np.arange(len(records.accounts.accounts)),
+            ),
+        }
+
+    @cached_property
+    def _funnel(self) -> Funnel:
+        """Dated facts of the funnel, as plain arrays."""
+        records, people = self.records, self.people
+        n_leads, n_accounts = len(people.lead_ids), len(people.account_ids)
+        stages = [name == "recycled" for name in records.change_stages]
+        merged_at = np.full(n_leads, NEVER)
+        merged_at[people.merges.gone] = people.merges.recorded
+        changed, recycled, joined, left = _funnel_histories(
+            records.changes, np.array(stages, bool), n_leads, n_accounts, merged_at,
+            people.accounts.starts, people.accounts.known_at, people.accounts.values,
+        )  # fmt: skip
+        lead_deals, account_deals = self.by_lead.changes, self.by_account.changes
+        return Funnel(
+            people.created,
+            changed[0],
+            changed[1],
+            changed[2],
+            recycled[0],
+            recycled[1],
+            joined[0],
+            joined[1],
+            left[0],
+            left[1],
+            lead_deals.starts,
+            lead_deals.known_at,
+            self.by_lead.facts,
+            account_deals.starts,
+            account_deals.known_at,
+            self.by_account.facts,
+        )
+
+    def has_rows(self, table: str) -> bool:
+        """Return whether there are any stage changes, or any opportunities."""
+        if table == "stage_changes":
+            return len(self.records.changes.leads) > 0
+        return len(self.records.opportunities.created) > 0
+
+    def at(self, leads: Int64s, accounts: Int64s, as_of: Int64s) -> Asked:
+        """Return what was known of each lead (code) and its account (-1: none) at its instant."""
+        return Asked(self, leads, accounts, as_of)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Snapshots asked for: arrays of one length."""
+
+    columns: Columns
+    leads: Int64s
+    accounts: Int64s
+    as_of: Int64s
+
+    def number(self, feature: Feature) -> npt.NDArray[np.floating]:
+        """Return a number column; missing where what it needs is unknown."""
+        kind, records = feature.aggregation, self.columns.records
+        if kind == "attribute":
+            found = records.attributes.numbers(feature.stream)
+            return np.asarray(_picked(found, self._rows_of(feature)))
+        table = FUNNEL_TABLES.get(kind, "opportunities")
+        if table != "leads" and table not in records.present and not self.columns.has_rows(table):
+            return np.full(len(self.leads), np.nan)
+        column: Floats = self._funnel_columns[FUNNEL.index(kind)]
+        return column
+
+    def category(self, feature: Feature) -> Texts:
+        """Return a category column; missing where the attribute is."""
+        attributes = self.columns.records.attributes
+        if feature.aggregation not in FIT_AGGREGATIONS:
+            texts: Texts = attributes.texts(feature.stream)
+        else:
+            values = attributes.values(feature.stream)
+            texts = (
+                [fit_value(feature.aggregation, value) for value in values]
+                if isinstance(values, list)
+                else fit_values(feature.aggregation, values)
+            )
+        return taken(texts, self._rows_of(feature))
+
+    def _rows_of(self, feature: Feature) -> Int64s:
+        return self._rows[feature.stream.partition(".")[0]]
+
+    @cached_property
+    def _rows(self) -> dict[str, Int64s]:
+        """The row of leads and accounts known of each snapshot's just before it, -1 for none."""
+        owners = {"leads": self.leads, "accounts": self.accounts}
+        return {
+            table: self.columns._owner_rows[table].newest(codes, self.as_of, missing=-1)
+            for table, codes in owners.items()
+        }
+
+    @cached_property
+    def _funnel_columns(self) -> Floats:
+        """The columns of FUNNEL, (len(FUNNEL), n_rows)."""
+        found = _fill_funnel(self.columns._funnel, self.leads, self.accounts, self.as_of)
+        return np.asarray(found)
+
+
+FUNNEL = (
+    "lead_age_days",
+    "days_since_stage_change",
+    "times_recycled",
+    "account_leads",
+    "open_opportunities",
+    "lost_opportunities",
+    "won_opportunities",
+    "days_since_opportunity",
+    "days_since_lost",
+    "days_since_won",
+    "account_open_opportunities",
+    "account_lost_opportunities",
+    "account_won_opportunities",
+    "account_days_since_opportunity",
+    "account_days_since_lost",
+    "account_days_since_won",
+)
+FUNNEL_TABLES = {
+    "lead_age_days": "leads",
+    "account_leads": "leads",
+    "days_since_stage_change": "stage_changes",
+    "times_recycled": "stage_changes",
+}
+"Which table a column needs; the others need the opportunities."
+
+
+class Funnel(NamedTuple):
+    """Dated facts of the funnel: slices by owner, instants they are known from, and what is."""
+
+    created: Int64s
+    changed_starts: Int64s
+    changed_known: Int64s
+    changed: Int64s
+    recycled_starts: Int64s
+    recycled_known: Int64s
+    joined_starts: Int64s
+    joined: Int64s
+    left_starts: Int64s
+    left: Int64s
+    lead_deal_starts: Int64s
+    lead_deals_known: Int64s
+    lead_deals: Int64s
+    account_deal_starts: Int64s
+    account_deals_known: Int64s
+    account_deals: Int64s
+
+
+@njit(cache=True, nogil=True)
+def _fill_funnel(funnel, leads, accounts, as_of):  # type: ignore[no-untyped-def]
+    """Return the columns of FUNNEL; those of the account are missing where there is none."""
+    columns = np.full((16, len(leads)), np.nan)
+    for row in range(len(leads)):
+        lead, account, now = leads[row], accounts[row], as_of[row]
+        columns[0, row] = _days(now, funnel.created[lead])
+        last = row_before(funnel.changed_starts, funnel.changed_known, lead, now)
+        if last >= 0:
+            columns[1, row] = _days(now, funnel.changed[last])
+        columns[2, row] = _count(funnel.recycled_starts, funnel.recycled_known, lead, now)
+        last = row_before(funnel.lead_deal_starts, funnel.lead_deals_known, lead, now)
+        _tell_deals(funnel.lead_deals[last], now, columns[4:10, row])
+        if account < 0:
+            continue
+        joined = _count(funnel.joined_starts, funnel.joined, account, now)
+        columns[3, row] = joined - _count(funnel.left_starts, funnel.left, account, now)
+        last = row_before(funnel.account_deal_starts, funnel.account_deals_known, account, now)
+        _tell_deals(funnel.account_deals[last], now, columns[10:16, row])
+    return columns
+
+
+@njit(cache=True, nogil=True)
+def _count(starts, known_at, owner, instant):  # type: ignore[no-untyped-def]
+    """Return how many rows of the owner are known before the instant."""
+    last = row_before(starts, known_at, owner, instant)
+    return 0 if last < 0 else last - starts[owner] + 1
+
+
+@njit(cache=True, nogil=True)
+def _tell_deals(facts, now, columns):  # type: ignore[no-untyped-def]
+    """Fill open, lost and won, and the days since the newest creation, loss and win."""
+    for fact in range(3):
+        columns[fact] = facts[fact]
+        columns[fact + 3] = _days(now, facts[fact + 3])
+
+
+@njit(cache=True, nogil=True)
+def _funnel_histories(  # type: ignore[no-untyped-def]
+    changes, is_recycled, n_leads, n_accounts, merged_at, starts, known_at, accounts
+):
+    """Return starts, instants (and values of the first) of four histories, as in Funnel."""
+    changed = sorted_history(changes.leads, n_leads, changes.known, changes.changed)
+    keep_largest(changed[0], changed[2])
+    given_back = changes.leads.copy()
+    for row in range(len(given_back)):
+        if not is_recycled[changes.stages[row]]:
+            given_back[row] = -1
+    recycled = sorted_history(given_back, n_leads, changes.known, changes.changed)
+    stayed, left_at = _stays(starts, known_at, accounts, merged_at)
+    joined = sorted_history(stayed, n_accounts, known_at, known_at)
+    left = sorted_history(stayed, n_accounts, left_at, left_at)
+    return changed, recycled[:2], joined[:2], left[:2]
+
+
+@njit(cache=True, nogil=True)
+def _stays(starts, joined, accounts, merged_at):  # type: ignore[no-untyped-def]
+    """Return the account of each row of a lead's history, -1 for no stay, and its end."""
+    kept, left = accounts.copy(), np.empty_like(joined)
+    for lead in range(len(starts) - 1):
+        for row in range(starts[lead], starts[lead + 1]):
+            ends = joined[row + 1] if row + 1 < starts[lead + 1] else NEVER
+            left[row] = min(ends, merged_at[lead])
+            if joined[row] >= left[row]:
+                kept[row] = -1
+    return kept, left
+
+
+@njit(cache=True, nogil=True)
+def _picked(values, rows):  # type: ignore[no-untyped-def]
+    """Return the float32 values in `rows`, NaN for -1."""
+    picked = np.full(len(rows), np.nan, np.float32)
+    for position in range(len(rows)):
+        if rows[position] >= 0:
+            picked[position] = values[rows[position]]
+    return picked
+
+
+@njit(cache=True, nogil=True)
+def _days(as_of, instant):  # type: ignore[no-untyped-def]
+    """Return the days from an instant to `as_of`, NaN for ALWAYS."""
+    return np.nan if instant == ALWAYS else (as_of - instant) / DAY
+
+
+def taken(texts: Texts, rows: Int64s) -> Texts:
+    """Return the texts in `rows`, missing for -1."""
+    if isinstance(texts, list):
+        return [texts[row] if row >= 0 else None for row in rows.tolist()]
+    return texts.take(rows, allow_fill=True)

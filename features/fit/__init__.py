@@ -1,0 +1,1 @@
+"""Engineered fit: what e-mail domains, job titles and numbers of employees tell."""

@@ -1,0 +1,1 @@
+"""Sources, read through DuckDB -> checked tables, and a report of what was set aside."""

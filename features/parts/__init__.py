@@ -1,0 +1,1 @@
+"""Tables larger than memory: whole account components on disk, read part by part."""

@@ -1,0 +1,1 @@
+"""Data quality: what a person should look at before trusting a model."""

@@ -1,0 +1,1 @@
+"""The leakage audit: which columns know what nobody knew yet."""

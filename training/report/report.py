@@ -1,0 +1,135 @@
+"""The report: one self-contained HTML page, first for marketing, then for data scientists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from features.loading.load_report import LoadReport
+from features.quality.quality import Quality
+from models.cutoff import Estimate
+from models.reasons import reasons
+from models.scorer import Scorer
+from training.audit.findings import Audit
+from training.cutoff import cutoff_curve
+from training.evaluation import Evaluation
+from training.report import charts
+from training.report.data_section import data_section
+from training.report.pages import write_page
+
+FIGURE_NAMES = {
+    "mqls_per_week": "MQLs a week",
+    "mqls": "MQLs",
+    "precision": "precision",
+    "capture": "capture",
+    "lead_time_days": "days from MQL to win",
+}
+METRIC_NAMES = {
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "auc": "AUC",
+    "average_precision": "Average precision",
+    "calibration_error": "Calibration error",
+    "lift_5": "Lift, top 5%",
+    "lift_10": "Lift, top 10%",
+    "lift_20": "Lift, top 20%",
+    "capture_5": "Wins in the top 5%",
+    "capture_10": "Wins in the top 10%",
+    "capture_20": "Wins in the top 20%",
+}
+
+
+def write_report(
+    evaluation: Evaluation,
+    scorer: Scorer,
+    loaded: LoadReport,
+    page: Path,
+    quality: Quality | None = None,
+    audit: Audit | None = None,
+) -> Path:
+    """Write the report to `page`, aside and then renamed, and return its path."""
+    data = data_section(loaded, quality, audit, undated=scorer.catalogue.undated)
+    return write_page("report.html.j2", {**_content(evaluation, scorer), "data": data}, page)
+
+
+def _content(evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
+    import markupsafe
+
+    explained = reasons(scorer, evaluation.explained, num_threads=2)
+    pictures = {
+        "reliability": charts.reliability(evaluation.test),
+        "captured": charts.captured(evaluation.test),
+        "weeks": charts.replayed_weeks(evaluation.replay, scorer.cutoff)
+        if evaluation.replay.is_dated
+        else None,
+        "cutoffs": charts.cutoffs(
+            cutoff_curve(evaluation.past), evaluation.past.weeks, scorer.cutoff
+        ),
+        "reasons": charts.global_reasons(explained),
+    }
+    return {
+        "facts": scorer.facts,
+        "promised_names": FIGURE_NAMES,
+        "base_rate": f"{scorer.base_rate:.1%}",
+        "cutoff": scorer.cutoff,
+        "promised": {name: told(name, found) for name, found in scorer.cutoff.evidence.items()},
+        "replayed": {
+            **dict.fromkeys(
+                ("mqls_per_week", "mqls", "precision", "capture", "lead_time_days"), "-"
+            ),
+            **{name: told(name, found) for name, found in evaluation.replayed.items()},
+        },
+        "backlog": 0
+        if scorer.cutoff.value is None
+        else evaluation.replay.backlog(scorer.cutoff.value),
+        "unscored_wins": int(evaluation.replay.wins["best_before"].isna().sum()),
+        "scored_wins": int(evaluation.replay.wins["best_before"].notna().sum()),
+        "skill": told("skill", evaluation.skill),
+        "metrics": [
+            (
+                label,
+                told(name, evaluation.metrics[name]),
+                told(name, evaluation.eligible_metrics[name]),
+            )
+            for name, label in METRIC_NAMES.items()
+        ],
+        "baselines": {
+            name: {metric: told(metric, found) for metric, found in metrics.items()}
+            for name, metrics in evaluation.baselines.items()
+        },
+        "model_row": {
+            metric: told(metric, evaluation.metrics[metric])
+            for metric in ("log_loss", "auc", "average_precision")
+        },
+        "pictures": {
+            # our own markup, rendered from numbers and feature names that Vega escapes
+            name: markupsafe.Markup(charts.svg(chart)) if chart is not None else None
+            for name, chart in pictures.items()
+        },
+    }
+
+
+def told(name: str, found: Estimate) -> str:
+    """Return a figure with its interval for people, NaN as a dash.
+
+    >>> told("precision", Estimate(0.25, 0.2, 0.3))
+    '25% (20% to 30%)'
+    >>> told("auc", Estimate(float("nan"), None, None))
+    '-'
+    """
+    if found.value != found.value:
+        return "-"
+    text = _number(name, found.value)
+    if found.low is None or found.high is None or found.low != found.low:
+        return text
+    return f"{text} ({_number(name, found.low)} to {_number(name, found.high)})"
+
+
+def _number(name: str, value: float) -> str:
+    if name in ("precision", "capture", "skill") or name.startswith("capture_"):
+        return f"{value:.0%}"
+    if name in ("mqls_per_week", "lead_time_days", "mqls"):
+        return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    if name.startswith("lift"):
+        return f"{value:.1f}"
+    return f"{value:.4f}" if name in ("brier", "calibration_error", "log_loss") else f"{value:.3f}"
