@@ -12,7 +12,8 @@ from features.catalogue.catalogue import INDEX_COLUMNS, Catalogue
 from features.config import PopulationConfig
 from features.draws import draws
 from features.facts.columns import Columns, Texts
-from features.facts.histories import DAY, Int64s, codes_in, micros
+from features.facts.histories import DAY, Int64s, micros
+from features.facts.lookup import codes_in
 from features.facts.population import Facts, ids_of, know_facts
 from features.facts.records import Records, records_of
 from features.kernel.plan import Plans

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.facts.histories import Int64s, codes_in, micros
+from features.facts.histories import Int64s, micros
+from features.facts.lookup import codes_in
 from features.facts.records import AccountFrom, Records, records_of
 from features.live import Rows
 from features.tables import Tables

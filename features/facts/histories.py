@@ -5,7 +5,6 @@ Owners (leads, accounts) are integers from 0, instants int64 microseconds since 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 from numba import njit
 
-from features.threads import in_threads
-
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Ids = pd.Index | Sequence[str]
-"Distinct ids, by code."
 
 DAY = 86_400_000_000
 "Microseconds of a day."
@@ -37,32 +32,6 @@ def micros(instants: pd.Series, missing: int = NEVER) -> Int64s:
     """
     values = instants.to_numpy(dtype="datetime64[us]")
     return np.where(np.isnat(values), np.int64(missing), values.view(np.int64))
-
-
-def codes_in(ids: pd.Series, known: Ids) -> Int64s:
-    """Return the position of each id in `known` (distinct), -1 for missing and unknown ids.
-
-    >>> codes_in(pd.Series(["b", None, "c"], dtype="str"), pd.Index(["a", "b"])).tolist()
-    [1, -1, -1]
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pa.array(ids, from_pandas=True)
-    places = pa.array(known.array if isinstance(known, pd.Index) else known, from_pandas=True)
-    if isinstance(places, pa.ChunkedArray):
-        places = places.combine_chunks()
-    codes = np.full(len(ids), -1, np.int64)
-    if not len(places) or wanted.type == pa.null():
-        return codes
-    wanted = wanted.cast(places.type)
-
-    def look_up(first: int, last: int) -> None:
-        found = pc.index_in(wanted.slice(first, last - first), value_set=places)
-        codes[first:last] = found.fill_null(-1).to_numpy()
-
-    in_threads(look_up, np.arange(len(ids) + 1))
-    return codes
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types

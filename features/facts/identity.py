@@ -12,13 +12,13 @@ from features.facts.histories import (
     ALWAYS,
     NEVER,
     History,
-    Ids,
     Int32s,
     Int64s,
     group_starts,
     ranges,
     row_before,
 )
+from features.facts.lookup import Ids
 from features.facts.records import AccountFrom as AccountFrom
 from features.facts.records import EventRows, LeadRows, lead_rows
 from features.tables import Tables

@@ -10,8 +10,9 @@ import pandas as pd
 from features.config import PopulationConfig
 from features.facts.columns import Columns
 from features.facts.deal_facts import OwnedOpportunities
-from features.facts.histories import DAY, Bools, History, Ids, Int64s, codes_in, micros
+from features.facts.histories import DAY, Bools, History, Int64s, micros
 from features.facts.identity import People
+from features.facts.lookup import Ids, codes_in
 from features.facts.records import records_of
 from features.tables import Tables
 

@@ -16,7 +16,8 @@ import pandas as pd
 from numba import njit
 
 from features.errors import InputError
-from features.facts.histories import ALWAYS, Bools, Ids, Int32s, Int64s, codes_in, micros
+from features.facts.histories import ALWAYS, Bools, Int32s, Int64s, micros
+from features.facts.lookup import Ids, codes_in
 from features.fit.free_mail import is_free_mail
 from features.tables import Tables
 

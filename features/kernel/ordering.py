@@ -12,6 +12,10 @@ from features.threads import in_threads
 
 # Numba compiles a function for the types it is given, so these carry no annotations.
 
+_BUCKET, _BUCKETS = 1 << 15, 256
+"""Events that are put in order at once: they fit into the processor's cache, unless that would be
+more buckets than it can write to in turns."""
+
 
 class Events(NamedTuple):
     """Events in total order: timeline, visible, occurred, then the other columns as they stand."""
@@ -31,7 +35,7 @@ class Events(NamedTuple):
     campaigns: Int32s
     channels: Int32s
     "In the order of their names."
-    by_occurrence: Int64s
+    by_occurrence: Int32s
     "Positions of the events by timeline and occurrence."
 
 
@@ -70,8 +74,6 @@ class Unordered(NamedTuple):
 def order_events(events: Unordered, n_timelines: int) -> Events:
     """Return the events of `n_timelines` timelines in total order, whatever their order was."""
     starts = group_starts(events.timelines, n_timelines)
-    order = np.empty(len(events.timelines), np.int64)
-    by_occurrence = np.empty_like(order)
     ordered = Events(
         starts,
         np.empty_like(events.visible),
@@ -82,11 +84,11 @@ def order_events(events: Unordered, n_timelines: int) -> Events:
         np.empty_like(events.contents),
         np.empty_like(events.campaigns),
         np.empty_like(events.channels),
-        by_occurrence,
+        np.empty(len(events.timelines), np.int32),
     )
 
     def order_part(first: int, last: int) -> None:
-        _order(events, first, last, order, ordered)
+        _order(events, first, last, ordered)
 
     in_threads(order_part, starts)
     return ordered
@@ -106,71 +108,119 @@ def ordered_at_once(events, n_timelines):  # type: ignore[no-untyped-def]
         np.empty_like(events.contents),
         np.empty_like(events.campaigns),
         np.empty_like(events.channels),
-        np.empty(n_events, np.int64),
+        np.empty(n_events, np.int32),
     )
-    _order(events, 0, n_timelines, np.empty(n_events, np.int64), ordered)
+    _order(events, 0, n_timelines, ordered)
     return ordered
 
 
 @njit(cache=True, nogil=True)
-def _order(events, first, last, order, ordered):  # type: ignore[no-untyped-def]
-    """Fill the slices of the timelines [first, last) of `order` and `ordered`."""
-    starts, by_occurrence = ordered.starts, ordered.by_occurrence
-    free = starts[first:last].copy()
+def _order(events, first, last, ordered):  # type: ignore[no-untyped-def]
+    """Fill the slices of the timelines [first, last) of `ordered`.
+
+    Events go to buckets of neighbouring timelines first, column by column to the place where the
+    bucket will be. Looking for them one timeline after the other would wait for memory each time.
+    """
+    starts = ordered.starts
+    size = max(_BUCKET, (starts[last] - starts[first]) // _BUCKETS)
+    bounds, bucket_of = _buckets(starts, first, last, size)
+    _to_buckets(events, first, starts[bounds[:-1]], bucket_of, ordered)
+    largest = 0
+    for bucket in range(len(bounds) - 1):
+        largest = max(largest, starts[bounds[bucket + 1]] - starts[bounds[bucket]])
+    order, spare = np.empty(largest, np.int32), np.empty(largest, np.int32)
+    aside, aside_32 = np.empty(largest, np.int64), np.empty(largest, np.int32)
+    for bucket in range(len(bounds) - 1):
+        begin, end = bounds[bucket], bounds[bucket + 1]
+        _order_bucket(ordered, first, begin, end, order, spare)
+        low, high = starts[begin], starts[end]
+        _permute(ordered.visible, order, low, high, aside)
+        _permute(ordered.occurred, order, low, high, aside)
+        _permute(ordered.kinds, order, low, high, aside_32)
+        _permute(ordered.values, order, low, high, aside)
+        _permute(ordered.members, order, low, high, aside_32)
+        _permute(ordered.contents, order, low, high, aside_32)
+        _permute(ordered.campaigns, order, low, high, aside_32)
+        _permute(ordered.channels, order, low, high, aside_32)
+        _order_by_occurrence(ordered, begin, end, spare)
+
+
+@njit(cache=True, nogil=True)
+def _buckets(starts, first, last, size):  # type: ignore[no-untyped-def]
+    """Return at which timelines buckets of about `size` events begin, and the bucket of each."""
+    bounds = np.empty(last - first + 1, np.int64)
+    bucket_of = np.empty(last - first, np.int32)
+    bounds[0], bucket = first, 0
+    for timeline in range(first, last):
+        if starts[timeline] - starts[bounds[bucket]] >= size:
+            bucket += 1
+            bounds[bucket] = timeline
+        bucket_of[timeline - first] = bucket
+    bounds[bucket + 1] = last
+    return bounds[: bucket + 2], bucket_of
+
+
+@njit(cache=True, nogil=True)
+def _to_buckets(events, first, free, bucket_of, ordered):  # type: ignore[no-untyped-def]
+    """Move the events of our timelines to their buckets, whose free places are given.
+
+    `by_occurrence` holds until it is made which timeline each event belongs to.
+    """
+    has_members, has_contents = len(events.members) > 0, len(events.contents) > 0
+    has_campaigns, has_channels = len(events.campaigns) > 0, len(events.channels) > 0
     for event in range(len(events.timelines)):
         timeline = events.timelines[event] - first
-        if 0 <= timeline < len(free):
-            order[free[timeline]] = event
-            free[timeline] += 1
-    low, high = starts[first], starts[last]
-    # The two that nearly always decide come first, so that sorting looks at neighbours in memory.
-    _take(events.visible, order, low, high, ordered.visible)
-    _take(events.occurred, order, low, high, ordered.occurred)
-    spare = np.empty(0, np.int64)
-    for timeline in range(first, last):
-        start, end = starts[timeline], starts[timeline + 1]
-        if _is_sorted(events, order, ordered, start, end):
+        if not 0 <= timeline < len(bucket_of):
             continue
-        if len(spare) < end - start:
-            spare = np.empty(2 * (end - start), np.int64)
-        _sort(order, start, end, spare, events, False)
-        _take(events.visible, order, start, end, ordered.visible)
-        _take(events.occurred, order, start, end, ordered.occurred)
-    _take(events.kinds, order, low, high, ordered.kinds)
-    _take(events.values, order, low, high, ordered.values)
-    _take(events.members, order, low, high, ordered.members)
-    _take(events.contents, order, low, high, ordered.contents)
-    _take(events.campaigns, order, low, high, ordered.campaigns)
-    _take(events.channels, order, low, high, ordered.channels)
-    for position in range(low, high):
-        by_occurrence[position] = position
-    for timeline in range(first, last):
-        start, end = starts[timeline], starts[timeline + 1]
-        for position in range(start + 1, end):
-            if ordered.occurred[position - 1] > ordered.occurred[position]:
-                if len(spare) < end - start:
-                    spare = np.empty(2 * (end - start), np.int64)
-                _sort(by_occurrence, start, end, spare, ordered, True)
-                break
+        place = free[bucket_of[timeline]]
+        free[bucket_of[timeline]] += 1
+        ordered.by_occurrence[place] = timeline
+        ordered.visible[place] = events.visible[event]
+        ordered.occurred[place] = events.occurred[event]
+        ordered.kinds[place] = events.kinds[event]
+        ordered.values[place] = events.values[event]
+        if has_members:
+            ordered.members[place] = events.members[event]
+        if has_contents:
+            ordered.contents[place] = events.contents[event]
+        if has_campaigns:
+            ordered.campaigns[place] = events.campaigns[event]
+        if has_channels:
+            ordered.channels[place] = events.channels[event]
 
 
 @njit(cache=True, nogil=True)
-def _take(column, order, low, high, taken):  # type: ignore[no-untyped-def]
+def _order_bucket(ordered, first, begin, end, order, spare):  # type: ignore[no-untyped-def]
+    """Fill `order` with the positions of the events of the timelines [begin, end), in order."""
+    starts = ordered.starts
+    low = starts[begin]
+    free = starts[begin:end] - low
+    for position in range(low, starts[end]):
+        timeline = ordered.by_occurrence[position] + first - begin
+        order[free[timeline]] = position
+        free[timeline] += 1
+    for timeline in range(begin, end):
+        _sort(order, starts[timeline] - low, starts[timeline + 1] - low, spare, ordered, False)
+
+
+@njit(cache=True, nogil=True)
+def _permute(column, order, low, high, aside):  # type: ignore[no-untyped-def]
     if len(column):
         for position in range(low, high):
-            taken[position] = column[order[position]]
+            aside[position - low] = column[order[position - low]]
+        column[low:high] = aside[: high - low]
 
 
 @njit(cache=True, nogil=True)
-def _is_sorted(events, order, ordered, low, high):  # type: ignore[no-untyped-def]
-    for position in range(low + 1, high):
-        if ordered.visible[position - 1] > ordered.visible[position]:
-            return False
-        if ordered.visible[position - 1] == ordered.visible[position] and _follows(
-            order[position - 1], order[position], events, False
-        ):
-            return False
-    return True
+def _order_by_occurrence(ordered, begin, end, spare):  # type: ignore[no-untyped-def]
+    starts, occurred, by_occurrence = ordered.starts, ordered.occurred, ordered.by_occurrence
+    for position in range(starts[begin], starts[end]):
+        by_occurrence[position] = position
+    for timeline in range(begin, end):
+        for position in range(starts[timeline] + 1, starts[timeline + 1]):
+            if occurred[position - 1] > occurred[position]:
+                _sort(by_occurrence, starts[timeline], starts[timeline + 1], spare, ordered, True)
+                break
 
 
 @njit(cache=True, nogil=True)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.facts.histories import codes_in
+from features.facts.lookup import codes_in
 from features.loading.load_report import LoadReport
 from features.quality.findings import Finding, Severity
 from features.tables import CONTRACT, EMAIL_HASH, Tables
