@@ -148,7 +148,7 @@ def _order(events, first, last, ordered):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _buckets(starts, first, last, size):  # type: ignore[no-untyped-def]
     """Return at which timelines buckets of about `size` events begin, and the bucket of each."""
-    bounds = np.empty(last - first + 1, np.int64)
+    bounds = np.empty(last - first + 2, np.int64)  # one bucket even of no timelines
     bucket_of = np.empty(last - first, np.int32)
     bounds[0], bucket = first, 0
     for timeline in range(first, last):
@@ -166,6 +166,7 @@ def _to_buckets(events, first, free, bucket_of, ordered):  # type: ignore[no-unt
 
     `by_occurrence` holds until it is made which timeline each event belongs to.
     """
+    has_values = len(events.values) > 0
     has_members, has_contents = len(events.members) > 0, len(events.contents) > 0
     has_campaigns, has_channels = len(events.campaigns) > 0, len(events.channels) > 0
     for event in range(len(events.timelines)):
@@ -178,7 +179,8 @@ def _to_buckets(events, first, free, bucket_of, ordered):  # type: ignore[no-unt
         ordered.visible[place] = events.visible[event]
         ordered.occurred[place] = events.occurred[event]
         ordered.kinds[place] = events.kinds[event]
-        ordered.values[place] = events.values[event]
+        if has_values:
+            ordered.values[place] = events.values[event]
         if has_members:
             ordered.members[place] = events.members[event]
         if has_contents:
