@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -158,9 +159,25 @@ def _named(events: Rows, column: str, reads: frozenset[str], names: Iterable[str
     n_events = len(events["lead_id"])
     if not events.get(column):
         return np.full(n_events, -1, np.int32)
-    codes = _numbered(names)
+    return _coded(events[column], _numbered(names))
+
+
+_NONE = 255  # a byte that stands for no text
+
+
+def _coded(texts: Sequence[str | None], codes: dict[str | None, int]) -> Int32s:
+    """Return the code of each text, -1 for None; with few codes by way of bytes, twice as fast."""
+    codes[None] = _NONE
+    try:
+        found = np.frombuffer(bytes(map(codes.__getitem__, texts)), np.uint8).astype(np.int32)
+        if len(codes) <= _NONE:  # else 255 may be the code of a text
+            if None in texts:
+                found[found == _NONE] = -1
+            return found
+    except ValueError:  # a code above 255
+        pass
     codes[None] = -1
-    return np.fromiter(map(codes.__getitem__, events[column]), np.int32, n_events)
+    return np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts))
 
 
 def _numbered(names: Iterable[str] = ()) -> defaultdict[str | None, int]:
@@ -225,20 +242,23 @@ def _event_rows(
         _codes(events["lead_id"], lead_codes),
         occurred,
         visible,
-        np.fromiter(map(of_type.__getitem__, events["event_type"]), np.int32, len(occurred)),
+        _coded(events["event_type"], of_type),
         values,
         _named(events, "content", reads),
         _named(events, "campaign", reads),
         _named(events, "channel", reads, channels),
     )
     rows = rows if rows.leads.min(initial=0) >= 0 else rows.of_known_leads()
-    return [str(name) for name in of_type], rows
+    return [name for name in of_type if name is not None], rows
 
 
 def _opportunity_rows(
     deals: Rows, lead_codes: Mapping[str, int], account_codes: Mapping[str, int]
 ) -> OpportunityRows:
     n_deals = len(deals.get("created_at", ()))
+    if not n_deals:  # as of most leads
+        none = np.empty(0, np.int64)
+        return OpportunityRows(none, none, none, none, np.empty(0, np.bool_), none, none)
     nothing = [None] * n_deals
     created = _instants(deals.get("created_at", ()))
     stages = deals.get("stage", nothing)
@@ -263,6 +283,9 @@ def _opportunity_rows(
 
 
 def _contact_rows(contacts: Rows, deals: Rows, lead_codes: Mapping[str, int]) -> ContactRows:
+    if not contacts.get("opportunity_id"):
+        none = np.empty(0, np.int64)
+        return ContactRows(none, none, none)
     place = {one: row for row, one in enumerate(deals.get("opportunity_id", ()))}
     opportunities = _codes(contacts.get("opportunity_id", ()), place)
     # a contact without a date is as old as its opportunity
@@ -279,6 +302,13 @@ def _number(value: Any) -> float:
         return math.nan
 
 
+@cache
+def _place_of(stream: str) -> tuple[str, str, str]:
+    """Return table, column and key of the table of an attribute such as `leads.source`."""
+    owner, _, column = stream.partition(".")
+    return owner, column, "lead_id" if owner == "leads" else "account_id"
+
+
 class _RowAttributes:
     """Attribute columns of plain rows."""
 
@@ -286,9 +316,8 @@ class _RowAttributes:
         self._tables = tables
 
     def _column(self, stream: str) -> Sequence[Any]:
-        owner, _, column = stream.partition(".")
+        owner, column, key = _place_of(stream)
         rows = self._tables.get(owner, {})
-        key = "lead_id" if owner == "leads" else "account_id"
         return rows.get(column) or [None] * len(rows.get(key, ()))
 
     def numbers(self, stream: str) -> npt.NDArray[np.float32]:

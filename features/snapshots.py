@@ -132,9 +132,10 @@ class Past:
         matrix = np.empty((len(leads), len(plans.number_names)), np.float32)
         categories = self.timelines.fill(leads, accounts, as_of, matrix)
         asked = self.columns.at(leads, accounts, as_of)
-        for column, feature in plans.other_numbers:
+        asked.fill_funnel(plans.funnel_rows, plans.funnel_columns, matrix)
+        for column, feature in plans.attribute_numbers:
             matrix[:, column] = asked.number(feature)
-        for feature in plans.other_categories:
+        for feature in plans.attribute_categories:
             categories[feature.name] = asked.category(feature)
         return matrix, categories
 

@@ -10,7 +10,7 @@ from tables_builder import day, tables_of
 from features.catalogue.catalogue import build_catalogue
 from features.config import FeatureConfig, PopulationConfig
 from features.facts.histories import DAY
-from features.live import LiveSnapshots
+from features.live import LiveSnapshots, _coded, _numbered
 
 NOW = 40 * DAY
 
@@ -102,3 +102,10 @@ def test_a_table_that_was_not_sent_is_unknown_and_an_empty_one_is_empty(live) ->
         opportunities__stage=[],
     )
     assert live.snapshot(empty, "a", NOW)["open_opportunities"] == 0
+
+
+@pytest.mark.parametrize("distinct", [1, 254, 255, 256, 300])
+def test_texts_have_the_codes_they_come_in_however_many(distinct):
+    texts = [None, *(f"page {number}" for number in range(distinct)), None, "page 0"]
+    found = _coded(texts, _numbered())
+    assert found.tolist() == [-1, *range(distinct), -1, 0]

@@ -152,17 +152,18 @@ class Asked:
     accounts: Int64s
     as_of: Int64s
 
+    def fill_funnel(self, which: Int64s, columns: Int64s, matrix: npt.NDArray[np.float32]) -> None:
+        """Fill columns of `matrix` with those of FUNNEL, NaN where the table is unknown."""
+        funnel = self.columns._funnel
+        _fill_funnel(funnel, self.leads, self.accounts, self.as_of, which, columns, matrix)
+        for table, rows in _FUNNEL_ROWS.items():
+            if table not in self.columns.records.present and not self.columns.has_rows(table):
+                matrix[:, columns[np.isin(which, rows)]] = np.nan
+
     def number(self, feature: Feature) -> npt.NDArray[np.floating]:
-        """Return a number column; missing where what it needs is unknown."""
-        kind, records = feature.aggregation, self.columns.records
-        if kind == "attribute":
-            found = records.attributes.numbers(feature.stream)
-            return np.asarray(_picked(found, self._rows_of(feature)))
-        table = FUNNEL_TABLES.get(kind, "opportunities")
-        if table != "leads" and table not in records.present and not self.columns.has_rows(table):
-            return np.full(len(self.leads), np.nan)
-        column: Floats = self._funnel_columns[FUNNEL.index(kind)]
-        return column
+        """Return an attribute as numbers, NaN where it is missing or none."""
+        found = self.columns.records.attributes.numbers(feature.stream)
+        return np.asarray(_picked(found, self._rows_of(feature)))
 
     def category(self, feature: Feature) -> Texts:
         """Return a category column; missing where the attribute is."""
@@ -190,12 +191,6 @@ class Asked:
             for table, codes in owners.items()
         }
 
-    @cached_property
-    def _funnel_columns(self) -> Floats:
-        """The columns of FUNNEL, (len(FUNNEL), n_rows)."""
-        found = _fill_funnel(self.columns._funnel, self.leads, self.accounts, self.as_of)
-        return np.asarray(found)
-
 
 FUNNEL = (
     "lead_age_days",
@@ -215,13 +210,8 @@ FUNNEL = (
     "account_days_since_lost",
     "account_days_since_won",
 )
-FUNNEL_TABLES = {
-    "lead_age_days": "leads",
-    "account_leads": "leads",
-    "days_since_stage_change": "stage_changes",
-    "times_recycled": "stage_changes",
-}
-"Which table a column needs; the others need the opportunities."
+_FUNNEL_ROWS = {"stage_changes": [1, 2], "opportunities": [*range(4, 16)]}
+"Which columns need which table; the others need the leads only."
 
 
 class Funnel(NamedTuple):
@@ -246,25 +236,26 @@ class Funnel(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _fill_funnel(funnel, leads, accounts, as_of):  # type: ignore[no-untyped-def]
-    """Return the columns of FUNNEL; those of the account are missing where there is none."""
-    columns = np.full((16, len(leads)), np.nan)
+def _fill_funnel(funnel, leads, accounts, as_of, which, columns, matrix):  # type: ignore[no-untyped-def]
+    """Fill columns[i] of the matrix with row which[i] of FUNNEL; no account is missing."""
+    told = np.empty(16)
     for row in range(len(leads)):
         lead, account, now = leads[row], accounts[row], as_of[row]
-        columns[0, row] = _days(now, funnel.created[lead])
+        told[:] = np.nan
+        told[0] = _days(now, funnel.created[lead])
         last = row_before(funnel.changed_starts, funnel.changed_known, lead, now)
         if last >= 0:
-            columns[1, row] = _days(now, funnel.changed[last])
-        columns[2, row] = _count(funnel.recycled_starts, funnel.recycled_known, lead, now)
+            told[1] = _days(now, funnel.changed[last])
+        told[2] = _count(funnel.recycled_starts, funnel.recycled_known, lead, now)
         last = row_before(funnel.lead_deal_starts, funnel.lead_deals_known, lead, now)
-        _tell_deals(funnel.lead_deals[last], now, columns[4:10, row])
-        if account < 0:
-            continue
-        joined = _count(funnel.joined_starts, funnel.joined, account, now)
-        columns[3, row] = joined - _count(funnel.left_starts, funnel.left, account, now)
-        last = row_before(funnel.account_deal_starts, funnel.account_deals_known, account, now)
-        _tell_deals(funnel.account_deals[last], now, columns[10:16, row])
-    return columns
+        _tell_deals(funnel.lead_deals[last], now, told[4:10])
+        if account >= 0:
+            joined = _count(funnel.joined_starts, funnel.joined, account, now)
+            told[3] = joined - _count(funnel.left_starts, funnel.left, account, now)
+            last = row_before(funnel.account_deal_starts, funnel.account_deals_known, account, now)
+            _tell_deals(funnel.account_deals[last], now, told[10:16])
+        for place in range(len(which)):
+            matrix[row, columns[place]] = told[which[place]]
 
 
 @njit(cache=True, nogil=True)

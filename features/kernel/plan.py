@@ -15,6 +15,7 @@ from features.catalogue.feature import (
     JOURNEY_STAGES,
     Feature,
 )
+from features.facts.columns import FUNNEL
 from features.facts.histories import DAY, Int64s
 from features.kernel import answers
 from features.kernel.state import CAMPAIGNS, CONTENTS, DAYS
@@ -120,9 +121,13 @@ class Plans:
     "Columns of the events that are read besides the required ones."
     categories: tuple[Feature, ...]
     "What the columns of the codes are."
-    other_numbers: tuple[tuple[int, Feature], ...]
-    "The number features that need no timeline, with their columns."
-    other_categories: tuple[Feature, ...]
+    funnel_columns: Int64s
+    funnel_rows: Int64s
+    "Columns of the numbers of the funnel, and which row of FUNNEL each is."
+    attribute_numbers: tuple[tuple[int, Feature], ...]
+    "The number features that are an attribute, with their columns."
+    attribute_categories: tuple[Feature, ...]
+    "The category features read off an attribute."
     number_names: tuple[str, ...]
     own_columns: Int64s
     group_columns: Int64s
@@ -142,7 +147,11 @@ class Plans:
             kinds_of(catalogue),
             reads,
             tuple(timeline_categories(catalogue)),
-            tuple((numbers.index(f), f) for f in others if f.dtype == "number"),
+            np.array([n for n, f in enumerate(numbers) if f.aggregation in FUNNEL], np.int64),
+            np.array(
+                [FUNNEL.index(f.aggregation) for f in numbers if f.aggregation in FUNNEL], np.int64
+            ),
+            tuple((n, f) for n, f in enumerate(numbers) if f.aggregation == "attribute"),
             tuple(f for f in others if f.dtype == "category"),
             tuple(feature.name for feature in numbers),
             np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_LEAD], np.int64),
