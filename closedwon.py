@@ -31,9 +31,13 @@ app = typer.Typer(
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Settings.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder where relative files lie.")]
+RulesOption = Annotated[
+    Path | None, typer.Option("--rules", help="Points table; rules.toml beside the settings.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 DEFAULT_CONFIG = Path("closedwon.toml")
+RULES = "rules.toml"
 LOCAL = Path(".closedwon")
 REJECTS = LOCAL / "rejects"
 GATE_SAID_NO = 3
@@ -49,18 +53,19 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Make a demo CRM, train on it and write the report."""
-    from features.config import read_config
     from training.simulate import simulate, write_demo
 
     with _steps(as_json) as steps:
         config_path = _leave_demo_config(leads)
         with steps("simulate"):
             write_demo(simulate(leads=leads, seed=seed), LOCAL / "demo")
-        trained = _train(read_config(config_path), Path(), steps)
+        trained = _train(config_path, Path(), None, steps)
     _say_trained(trained, as_json)
     if not as_json:
-        _say(f"\nThe demo CRM is in {LOCAL / 'demo'}, its settings in {config_path}. Go on with:")
+        _say(f"\nThe demo CRM is in {LOCAL / 'demo'}, its settings in {config_path}, marketing's")
+        _say(f"points rules in {_rules_beside(config_path, None)}. Go on with:")
         named = "" if config_path == DEFAULT_CONFIG else f" --config {config_path}"
+        _say(f"  closedwon compare{named}  model and rules, side by side")
         _say(f"  closedwon score{named}    every open lead, with its reasons, to scores.csv")
         _say(f"  closedwon check{named}    data quality and leakage audit")
 
@@ -70,17 +75,33 @@ def init(
     data: DataOption = Path(),
     output: Annotated[Path, typer.Option("--output", help="File to write.")] = DEFAULT_CONFIG,
 ) -> None:
-    """Write a commented closedwon.toml for the tables found in a folder."""
+    """Write a commented closedwon.toml for the tables found in a folder, and a rules.toml.
+
+    Where the settings are there already, only the points rules are drafted.
+    """
     from features.loading.scaffold import draft_config
     from features.outputs import check_output
 
     check_output(output, (".toml",))
-    if _is_own(output):
-        raise InputError(f"{output} is already there. Move it away, or choose another --output.")
-    _write(output, draft_config(data))
-    named = "" if output == DEFAULT_CONFIG else f" --config {output}"
-    lies = "" if data == Path() else f" --data {data}"
-    _say(f"Wrote {output}. Read it through, then: closedwon check{named}{lies}")
+    rules = output.with_name(RULES)
+    is_there = _is_own(output)
+    if is_there and _is_own(rules):
+        there = f"{output} is already there, and so is {rules}"
+        raise InputError(f"{there}. Move one away, or choose another --output.")
+    if not is_there:
+        _write(output, draft_config(data))
+        named = "" if output == DEFAULT_CONFIG else f" --config {output}"
+        lies = "" if data == Path() else f" --data {data}"
+        _say(f"Wrote {output}. Read it through, then: closedwon check{named}{lies}")
+    if _is_own(rules):
+        _say(f"{rules} is already there and stays as it is.")
+        return
+    try:
+        _draft_rules(output, data, rules)
+    except InputError as error:
+        if is_there:
+            raise InputError(f"{output} is already there. No {rules} from it: {error}") from None
+        _say(f"No {rules} yet: {error} Once {output} reads your tables, run closedwon init again.")
 
 
 @app.command()
@@ -136,11 +157,17 @@ def features(
 
 @app.command()
 def train(
-    config: ConfigOption = DEFAULT_CONFIG, data: DataOption = Path(), as_json: JsonOption = False
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    rules: RulesOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train, evaluate, log and register a model: a challenger, or the first champion."""
+    """Train, evaluate, compare with the rules, log and register a model.
+
+    It becomes a challenger, or the first champion.
+    """
     with _steps(as_json) as steps:
-        trained = _train(_read(config), data, steps)
+        trained = _train(config, data, rules, steps)
     _say_trained(trained, as_json)
     if not trained.beats_base_rate:
         print(
@@ -224,10 +251,46 @@ def score(
     _say(f"Wrote {summary.path}{all_told}.")
 
 
-def _train(settings: Config, data: Path, steps: Steps) -> Training:
+@app.command()
+def compare(
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    rules: RulesOption = None,
+    model: Annotated[str, typer.Option(help="champion, challenger or a version.")] = "champion",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare model and rules, side by side, on the test weeks of the model's evaluation."""
+    from training.comparison_command import compare_with_rules
+
+    table = _rules_beside(config, rules)
+    with _steps(as_json) as steps:
+        compared = compare_with_rules(_read(config), table, data, Path(), model, steps)
+    if as_json:
+        _print_json(compared.as_dict())
+    else:
+        _say("\n".join(compared.lines()))
+
+
+def _draft_rules(config: Path, data: Path, path: Path) -> None:
+    """Write a first points table for the data that `config` reads."""
+    from features.loading.rules_draft import draft_rules
+
+    _write(path, draft_rules(_read(config), data))
+    _say(f"Wrote {path}, a first points table to compare the model with. Change it to yours.")
+
+
+def _train(config: Path, data: Path, rules: Path | None, steps: Steps) -> Training:
+    from models.rules import read_rules
     from training.recipe import train as run
 
-    return run(settings, data, Path(), steps)
+    settings, table = _read(config), _rules_beside(config, rules)
+    return run(settings, data, Path(), steps, None if table is None else read_rules(table))
+
+
+def _rules_beside(config: Path, rules: Path | None) -> Path | None:
+    """Return the points table to use: `rules`, else the one beside the settings if there is one."""
+    beside = config.with_name(RULES)
+    return beside if rules is None and beside.exists() else rules
 
 
 def _read(config: Path) -> Config:
@@ -246,12 +309,17 @@ def _say_trained(trained: Training, as_json: bool) -> None:
 
 
 def _leave_demo_config(leads: int) -> Path:
-    """Write ./closedwon.toml for the demo; a person's own is kept, and one beside it written."""
-    from training.demo import demo_config
+    """Write closedwon.toml and rules.toml for the demo; a person's own settings are kept.
 
-    path = LOCAL / "demo.toml" if _is_own(DEFAULT_CONFIG) else DEFAULT_CONFIG
+    The demo's are then written to .closedwon/.
+    """
+    from training.demo import demo_config, demo_rules
+
+    is_taken = _is_own(DEFAULT_CONFIG) or _is_own(DEFAULT_CONFIG.with_name(RULES))
+    path = LOCAL / "demo.toml" if is_taken else DEFAULT_CONFIG
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, demo_config(leads))
+    _write(path.with_name(RULES), demo_rules())
     return path
 
 

@@ -138,6 +138,9 @@ class TrainingConfig(Section):
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     trials: Annotated[int, Field(ge=0)] = 8
     "Optuna trials; the first is the defaults. 0 searches nothing, recency weights neither."
+    calibrate_by: str | None = None
+    """Category attribute (`leads.region`) whose values' probabilities are moved to their own win
+    rates, as far as there is evidence that they differ; the order within a value stays."""
     min_wins: PositiveInt = 50
     "Fewer won leads than this in the fit rows: refused."
     bootstraps: PositiveInt = 200
@@ -149,19 +152,59 @@ class TrainingConfig(Section):
 class CutoffConfig(Section):
     """How the probability cutoff is chosen."""
 
-    policy: Literal["capacity", "precision", "money"] = "capacity"
+    policy: Literal["capacity", "precision", "capture", "money", "rules_volume", "fixed"] = (
+        "capacity"
+    )
+    """What the cutoff is chosen for: as many MQLs as sales can work, a least precision, a least
+    capture of the wins, the most money, the volume of the rules, or a value you set."""
     mqls_per_week: Annotated[float, Field(gt=0)] | None = None
-    "capacity: MQLs that sales can work a week; a tenth of the leads that arrive unless set."
+    "capacity: MQLs that sales can work a week."
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    "capacity: instead, the share of the arriving leads that sales can work; a tenth unless set."
     target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.2
     "precision: the least share of MQLs that should close within the horizon."
+    min_capture: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    "capture: the least share of wins that should be MQLs before their deal is opened."
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
+    "precision and capture: how sure it must be that the cutoff keeps its promise."
     win_value: Annotated[float, Field(gt=0)] | None = None
+    "money: what a won deal brings."
     contact_cost: Annotated[float, Field(gt=0)] | None = None
+    "money: what it costs sales to work an MQL."
+    value: Annotated[float, Field(ge=0, le=1)] | None = None
+    "fixed: the probability from which a lead is an MQL."
+    segment_by: str | None = None
+    "Category feature (`leads.region`) whose values get cutoffs of their own, by the same policy."
+    segment_mqls_per_week: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """capacity by segment: MQLs a week for each value; the others share `mqls_per_week` by their
+    arrivals."""
 
     @model_validator(mode="after")
-    def _money_needs_both(self) -> CutoffConfig:
-        if self.policy == "money" and (self.win_value is None or self.contact_cost is None):
+    def _settings_fit_the_policy(self) -> CutoffConfig:
+        policy = self.policy
+        if policy == "money" and (self.win_value is None or self.contact_cost is None):
             raise ValueError("policy money needs win_value and contact_cost")
+        if policy == "fixed" and self.value is None:
+            raise ValueError(
+                "policy fixed needs value, the probability from which a lead is an MQL"
+            )
+        if policy != "fixed" and self.value is not None:
+            raise ValueError(f'value is for policy = "fixed", and the policy is {policy}')
+        if self.mqls_per_week is not None and self.share is not None:
+            raise ValueError("give either mqls_per_week or share")
+        if policy == "fixed" and self.segment_by is not None:
+            raise ValueError("policy fixed sets one value, so segment_by has nothing to choose")
+        if self.segment_mqls_per_week and (policy != "capacity" or self.segment_by is None):
+            raise ValueError("segment_mqls_per_week needs policy capacity and segment_by")
         return self
+
+
+class CompareConfig(Section):
+    """How the comparison of model and rules is told."""
+
+    segments: tuple[str, ...] | None = None
+    """Attributes (`leads.source`, `accounts.industry` or plain `source`) by which it is also shown;
+    unless set, the source and the first category attributes of few values."""
 
 
 class TrackingConfig(Section):
@@ -185,6 +228,7 @@ class Config(Section):
     features: FeatureConfig = FeatureConfig()
     training: TrainingConfig = TrainingConfig()
     cutoff: CutoffConfig = CutoffConfig()
+    compare: CompareConfig = CompareConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @property

@@ -53,19 +53,25 @@ class _ScorerRecord:
 
 
 def write_bundle(
-    scorer: Scorer, golden_snapshots: pd.DataFrame, manifest_facts: Mapping[str, Any], folder: Path
+    scorer: Scorer,
+    golden_snapshots: pd.DataFrame,
+    manifest_facts: Mapping[str, Any],
+    folder: Path,
+    further: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the bundle of `scorer` to `folder`, replacing a bundle there, and return its digest.
 
     `golden_snapshots` come from `models.golden.synthesise_rows`, never from customers.
-    `manifest_facts` is JSON: digests of data and config, training window, seed. All files are
-    written aside and renamed, so `folder` is never half a bundle.
+    `manifest_facts` is JSON: digests of data and config, training window, seed. `further` is what
+    else the bundle holds, JSON by file name. All files are written aside and renamed, so `folder`
+    is never half a bundle.
     """
     files = {
         "booster.txt": scorer.booster.model_to_string().encode(),
         "catalog.json": canonical_json(scorer.catalogue.to_dict()),
         "golden.json": canonical_json(golden_record(scorer, golden_snapshots)),
         "scorer.json": canonical_json(_scorer_record(scorer)),
+        **{name: canonical_json(content) for name, content in (further or {}).items()},
     }
     manifest = {
         "format": FORMAT,

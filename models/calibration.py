@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,13 +22,18 @@ class Calibration:
     """A strictly increasing, finite map from raw to calibrated log-odds.
 
     Piecewise linear through the knots (`raw[i]`, `calibrated[i]`), straight on with
-    `slope_below` and `slope_above` outside them. One knot and one slope is the affine map.
+    `slope_below` and `slope_above` outside them. One knot and one slope is the affine map. With
+    `segment_by` a segment's leads get its shift on top: their order among one another stays.
     """
 
     raw: tuple[float, ...] = (0.0,)
     calibrated: tuple[float, ...] = (0.0,)
     slope_below: float = 1.0
     slope_above: float = 1.0
+    segment_by: str | None = None
+    "Category feature whose values have shifts; None: one map for all."
+    shifts: dict[str, float] = field(default_factory=dict)
+    "Log-odds to add, by value of `segment_by`; 0 for a missing value and for any other."
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the map is strictly increasing and finite."""
@@ -37,6 +45,10 @@ class Calibration:
         steps = np.concatenate([np.diff(self.raw), np.diff(self.calibrated), slopes])
         if (steps <= 0).any():
             raise ValueError("a calibration must be strictly increasing")
+        if self.shifts and self.segment_by is None:
+            raise ValueError("a calibration with shifts must say by which feature")
+        if not np.isfinite(list(self.shifts.values())).all():
+            raise ValueError("a calibration must have finite shifts")
 
     @classmethod
     def identity(cls) -> Calibration:
@@ -52,12 +64,25 @@ class Calibration:
         """
         return cls((0.0,), (float(intercept),), float(slope), float(slope))
 
-    def apply(self, raw_score: npt.ArrayLike) -> Floats:
+    def segments_of(self, snapshots: pd.DataFrame) -> pd.Series | None:
+        """Return the value of `segment_by` in each snapshot; None without segments."""
+        return None if self.segment_by is None else snapshots[self.segment_by]
+
+    def shift(self, segments: Iterable[Any]) -> Floats:
+        """Return what is added to the log-odds of each of these segments, shape (segments,)."""
+        return np.array([self.shifts.get(value, 0.0) for value in segments], dtype=np.float64)
+
+    def apply(self, raw_score: npt.ArrayLike, segments: Iterable[Any] | None = None) -> Floats:
         """Return calibrated log-odds in the shape of `raw_score`; NaN stays NaN.
+
+        `segments` holds the segment of each score; without it the map of all leads is meant.
 
         >>> bent = Calibration((-1, 1), (-2, 1), slope_below=1, slope_above=0.5)
         >>> bent.apply([-2, -1, 0, 1, 3])
         array([-3. , -2. , -0.5,  1. ,  2. ])
+        >>> shifted = Calibration(segment_by="region", shifts={"EMEA": -0.5})
+        >>> shifted.apply([1, 1, 1], segments=["EMEA", "APAC", np.nan])
+        array([0.5, 1. , 1. ])
         """
         raw = np.clip(np.asarray(raw_score, dtype=np.float64), -_LARGEST_RAW, _LARGEST_RAW)
         knots, values = np.array(self.raw, dtype=float), np.array(self.calibrated, dtype=float)
@@ -67,15 +92,18 @@ class Calibration:
         # Rounding must not lift the end of a segment above the start of the next.
         inside = np.minimum(inside, np.append(values[1:], np.inf)[segment])
         below = values[0] + self.slope_below * (raw - knots[0])
-        return np.asarray(np.where(raw < knots[0], below, inside), dtype=np.float64)
+        calibrated = np.asarray(np.where(raw < knots[0], below, inside), dtype=np.float64)
+        return calibrated if segments is None else calibrated + self.shift(segments)
 
-    def probability(self, raw_score: npt.ArrayLike) -> Floats:
-        """Return the calibrated probability of a raw score, in its shape.
+    def probability(
+        self, raw_score: npt.ArrayLike, segments: Iterable[Any] | None = None
+    ) -> Floats:
+        """Return the calibrated probability of a raw score, in its shape; see `apply`.
 
         >>> Calibration.identity().probability([-np.inf, 0.0, 800.0])
         array([0. , 0.5, 1. ])
         """
-        return sigmoid(self.apply(raw_score))
+        return sigmoid(self.apply(raw_score, segments))
 
 
 def sigmoid(log_odds: npt.ArrayLike) -> Floats:

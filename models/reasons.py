@@ -1,7 +1,9 @@
 """Why a lead has its score: signed reasons in plain words that add up to it.
 
 SHAP values of the raw score (TreeSHAP, Lundberg et al. 2020; LightGBM's `pred_contrib`), summed by
-concept, and one more term for the calibration. They tell association, not cause.
+concept, and one more term for the calibration. Where segments have shifts of their own, the shift
+belongs to the reason of the attribute that makes the segments: what is due to the region is told
+as one reason. They tell association, not cause.
 """
 
 from __future__ import annotations
@@ -44,10 +46,11 @@ def reasons(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int = 1) -> pd
 
     Columns: `lead_id`, `as_of`, `rank` (1 is the strongest), `concept`, `family`, `text`,
     `log_odds` and `points`. Per snapshot `log_odds` sum to `g(raw) - g(base)` with `g` the
-    calibration, and `points` to `p - p0`, the probability less that of the base value, to 1e-6;
-    both have the same sign. Points are on the scale of the probability: 0.12 is told as "+12
-    points". Concepts without any contribution are left out; the last row of each snapshot is the
-    calibration's term, of family `calibration`.
+    calibration (for the base value: the one of all leads, without a segment's shift), and `points`
+    to `p - p0`, the probability less that of the base value, to 1e-6; both have the same sign.
+    Points are on the scale of the probability: 0.12 is told as "+12 points". Concepts without any
+    contribution are left out; the last row of each snapshot is the calibration's term, of family
+    `calibration`.
     """
     concepts = _concepts(scorer)
     parts = [
@@ -120,10 +123,10 @@ def _explain(
     raw = scorer.raw_scores(snapshots, num_threads)
     shap = _shap_values(scorer, snapshots, num_threads)
     by_concept, teller = _sum_by_concept(shap, concepts)
-    calibrated = scorer.calibration.apply(raw)
     base = scorer.base_raw_score
     calibrated_base = float(scorer.calibration.apply(base))
-    term = (calibrated - raw) - (calibrated_base - base)
+    term = (scorer.calibration.apply(raw) - raw) - (calibrated_base - base)
+    calibrated = scorer.calibration.apply(raw, scorer.calibration.segments_of(snapshots))
 
     log_odds = np.column_stack([by_concept, term])
     points = log_odds * point_factor(calibrated, calibrated_base)[:, None]
@@ -155,7 +158,7 @@ def _explain(
 
 
 def _shap_values(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int) -> Floats:
-    """Return the contribution of each feature to the raw score, shape (rows, features)."""
+    """Return the contribution of each feature to raw score and shift, shape (rows, features)."""
     if snapshots.empty:
         return np.empty((0, len(scorer.encoder.columns)))
     contributions = scorer.booster.predict(
@@ -164,7 +167,13 @@ def _shap_values(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int) -> F
         num_threads=num_threads,
         validate_features=False,
     )
-    return np.asarray(contributions, dtype=np.float64)[:, :-1]
+    shap = np.asarray(contributions, dtype=np.float64)[:, :-1]
+    segments = scorer.calibration.segments_of(snapshots)
+    if segments is not None:
+        shap[:, scorer.encoder.columns.index(str(segments.name))] += scorer.calibration.shift(
+            segments
+        )
+    return shap
 
 
 def _sum_by_concept(shap: Floats, concepts: _Concepts) -> tuple[Floats, npt.NDArray[np.intp]]:

@@ -46,6 +46,11 @@ class Scorer:
                 f"the booster has {self.booster.num_feature()} features, "
                 f"the catalogue {len(self.encoder.columns)}"
             )
+        segment_by = self.calibration.segment_by
+        if segment_by is not None and segment_by not in self.encoder.vocabularies:
+            raise ValueError(f"the calibration's segments are those of no category: {segment_by}")
+        if self.cutoff.segment_by not in (None, *self.encoder.vocabularies):
+            raise ValueError(f"the cutoffs go by no category: {self.cutoff.segment_by}")
         if not 0 <= self.base_rate <= 1:
             raise ValueError(f"a base rate is a probability, not {self.base_rate}")
 
@@ -64,17 +69,21 @@ class Scorer:
 
         Columns: `lead_id`, `account_id`, `as_of`, `probability` (calibrated, of closing within
         `horizon_days`), `raw_score` (log-odds before calibration), `grade` (A-D, see
-        `Cutoff.grade_bounds`), `qualified` (eligible, and the probability reaches the cutoff).
+        `Cutoff.grade_bounds`), `qualified` (eligible, and the probability reaches the cutoff of
+        its segment).
         Raises InputError when a feature column is absent.
         """
         raw = self.raw_scores(snapshots, num_threads)
-        probability = self.calibration.probability(raw)
+        segments = self.calibration.segments_of(snapshots)
+        probability = self.calibration.probability(raw, segments)
         scores = snapshots[["lead_id", "account_id", "as_of"]].copy()
         scores["probability"] = probability
         scores["raw_score"] = raw
-        scores["grade"] = pd.array(self.cutoff.grades(probability, self.base_rate), dtype="str")
+        cutoffs = self.cutoff.values_for(snapshots)
+        grades = self.cutoff.grades(probability, self.base_rate, cutoffs)
+        scores["grade"] = pd.array(grades, dtype="str")
         is_eligible = snapshots["is_eligible"].to_numpy(np.bool_)
-        scores["qualified"] = is_eligible & self.cutoff.qualifies(probability)
+        scores["qualified"] = is_eligible & self.cutoff.qualifies(probability, cutoffs)
         return scores
 
 

@@ -20,6 +20,7 @@ from features.errors import InputError
 from features.outputs import check_output, formula_safe
 from models.reasons import CHUNK_ROWS, reasons, why_text
 from models.scorer import Scorer
+from models.track import tracks
 
 WHY_LIMIT = 255
 "Characters: the length of a short text field in the common CRMs."
@@ -57,11 +58,11 @@ def score_leads(
     """Write the scores of `snapshots` to `output`, `.csv` or `.parquet`, and return the counts.
 
     One row per snapshot: `lead_id`, `account_id`, `as_of`, `probability`, `raw_score`, `grade`,
-    `qualified`, `why` (at most 255 characters), then `reason_1`, `points_1` and so on for the
-    `top` strongest reasons. With `reasons_kept="all"` every reason goes to `NAME.reasons.csv` or
-    `.parquet` besides, one row each, so that they add up (see `models.reasons.reasons`). Files are
-    written aside and renamed. CSV text that a spreadsheet would run as a formula gets a `'` in
-    front. Raises InputError when the output can't be written.
+    `qualified`, `track` (see `models.track`), `why` (at most 255 characters), then `reason_1`,
+    `points_1` and so on for the `top` strongest reasons. With `reasons_kept="all"` every reason
+    goes to `NAME.reasons.csv` or `.parquet` besides, one row each, so that they add up (see
+    `models.reasons.reasons`). Files are written aside and renamed. CSV text that a spreadsheet
+    would run as a formula gets a `'` in front. Raises InputError when the output can't be written.
     """
     reasons_path = _reasons_path(output) if reasons_kept == "all" else None
     counts: list[pd.DataFrame] = []
@@ -72,6 +73,8 @@ def score_leads(
         for start in range(0, max(len(snapshots), 1), CHUNK_ROWS):
             chunk = snapshots.iloc[start : start + CHUNK_ROWS]
             scores = scorer.score(chunk, num_threads)
+            track = tracks(chunk, scores["qualified"].to_numpy(), scorer.catalogue)
+            scores.insert(list(scores.columns).index("qualified") + 1, "track", track)
             explained = reasons(scorer, chunk, num_threads)
             leads_file.write(pd.concat([scores, _top_reasons(scores, explained, top)], axis=1))
             if reasons_file:

@@ -27,8 +27,8 @@ def test_a_file_holds_score_and_strongest_reasons_of_each_lead(tmp_path: Path) -
     found = pd.read_parquet(tmp_path / "scores.parquet")
     expected = scorer.score(snapshots)
     pd.testing.assert_frame_equal(found[expected.columns], expected, check_dtype=False)
-    assert list(found.columns[len(expected.columns) :]) == [
-        "why", "reason_1", "points_1", "reason_2", "points_2",
+    assert list(found.columns) == [
+        *expected.columns, "track", "why", "reason_1", "points_1", "reason_2", "points_2",
     ]  # fmt: skip
     explained = reasons(scorer, snapshots)
     for row, lead_id in enumerate(snapshots["lead_id"]):

@@ -14,14 +14,24 @@ from small_crm import (
 )
 from tables_builder import day, tables_of
 
+from features.errors import InputError
 from features.snapshots import build_snapshots, lead_weeks, mondays
+from models.rules import RulesScorer
+from models.rules_table import RulesTable
+from training.comparison_segments import segment_columns
 from training.cutoff import cutoff_curve
 from training.evaluation import PAST_WEEKS, WARM_UP_WEEKS, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_tables
 from training.metrics import log_loss
 from training.replay import build_replay
 from training.steps import Steps
-from training.weekly import score_weeks, scored_examples, won_examples, won_opportunities
+from training.weekly import (
+    score_weeks,
+    scored_examples,
+    won_examples,
+    won_opportunities,
+    worked_within,
+)
 
 WEEK = pd.Timedelta(days=7)
 
@@ -58,6 +68,75 @@ def test_weekly_labels_and_accounts_are_those_of_the_examples(scored):
     np.testing.assert_array_equal(both["won_in_horizon"], both["won"])
     np.testing.assert_array_equal(both["days_to_win"], both["days"])
     np.testing.assert_array_equal(both["account"], both["component"])
+
+
+@pytest.mark.parametrize(
+    ("worked_day", "stage", "expected"),
+    [
+        (7, "sal", 1.0),  # on the Monday itself, after it was looked at
+        (97, "sql", 1.0),  # 90 days later, within the horizon of 91
+        (98, "sql", 0.0),  # a day too late
+        (6, "sal", 0.0),  # before: that was another time
+        (20, "mql", 0.0),  # marketing alone
+        (20, "disqualified", 0.0),
+        (20, None, 1.0),  # a verdict
+    ],
+)
+def test_worked_is_sales_taking_the_lead_up_within_the_horizon(worked_day, stage, expected):
+    change = {"lead_id": "a", "stage": stage, "changed_at": worked_day}
+    verdict = {"lead_id": "a", "verdict": "rejected", "decided_at": worked_day}
+    tables = tables_of(
+        until=700,
+        leads=[{"lead_id": name, "created_at": 0} for name in "ab"],
+        stage_changes=[change] if stage else [],
+        verdicts=[] if stage else [verdict],
+    )
+    as_of = pd.Series([day(7)] * 2, dtype="datetime64[us]")
+    rows = pd.DataFrame({"lead_id": pd.Series(["b", "a"], dtype="str"), "as_of": as_of})
+    assert worked_within(tables, rows, horizon_days=91).tolist() == [0.0, expected]
+
+
+def test_rows_carry_points_segments_and_whether_sales_worked_them():
+    rules = points_of_days()
+    instants = mondays(pd.Timestamp("2025-03-03"), pd.Timestamp("2025-03-31"))
+    scored = score_weeks(
+        small_tables(), small_config(), small_examples().catalogue, instants,
+        score_all_alike, rules, ("source",),
+    )  # fmt: skip
+    assert scored["worked"].isin([0.0, 1.0]).all()
+    assert 0 < scored["worked"].mean() < 0.9
+    snapshots = build_snapshots(
+        small_tables(),
+        small_examples().catalogue,
+        scored[["lead_id", "as_of"]].assign(account_id=None, is_eligible=True),
+    )
+    both = scored.merge(snapshots, on=["lead_id", "as_of"])
+    assert both["source_x"].equals(both["source_y"])
+    np.testing.assert_array_equal(both["points"], 10.0 * (both["lead_age_days"] >= 30))
+
+
+def points_of_days():
+    table = RulesTable.model_validate(
+        {
+            "mql_threshold": 10,
+            "fit": {
+                "rules": [{"name": "Old", "feature": "lead_age_days", "at_least": 30, "points": 10}]
+            },
+        }
+    )
+    return RulesScorer.of(table, small_examples().catalogue)
+
+
+def test_segments_are_the_source_and_attributes_of_few_values_unless_set():
+    examples = small_examples()
+    rows = np.ones(len(examples.won), bool)
+    chosen = segment_columns(examples, rows, small_config())
+    assert chosen[0] == "source" and len(chosen) == 4
+    assert all(3 <= examples.snapshots[name].nunique() <= 12 for name in chosen)
+    named = small_config(compare={"segments": ["leads.country", "accounts.industry"]})
+    assert segment_columns(examples, rows, named) == ("country", "account_industry")
+    with pytest.raises(InputError, match="shoe_size"):
+        segment_columns(examples, rows, small_config(compare={"segments": ["shoe_size"]}))
 
 
 def test_weeks_without_anyone_eligible_are_empty_but_have_their_columns():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -18,6 +21,12 @@ STIFFNESS = 10.0
 PRIOR_WINS = 10.0
 """How many wins it takes to move the slope away from 1 half-way: shrinks small data."""
 HALF_LIVES_DAYS = (None, 365, 182, 91)
+SPREADS = (0.0, *np.geomspace(0.02, 1.0, 20))
+"""Standard deviations of the segments' shifts, in log-odds, to choose from."""
+LEAST_SUPPORT = 1.35
+"""Gain in log marginal likelihood that segments without differences exceed one time in twenty
+(half of a chi-squared quantile, since a spread cannot be negative: Self and Liang 1987)."""
+NEWTON_STEPS = 50
 
 
 def fit_calibration(
@@ -74,6 +83,71 @@ def choose_half_life(
         if is_clear_gain(losses[best] - losses[half_life], weight, account):
             best = half_life
     return best
+
+
+def with_shifts(
+    calibration: Calibration,
+    raw_score: np.ndarray,
+    won: np.ndarray,
+    weight: np.ndarray,
+    account: np.ndarray,
+    segments: pd.Series,
+    values: Sequence[str],
+) -> Calibration:
+    """Return `calibration` with a shift for each of `values` of the column `segments`.
+
+    All arrays and `segments` hold one entry a row, `raw_score` out of fold. A shift is the mode
+    given the segment's outcomes and a normal prior around 0, the same for all segments, whose
+    spread maximises the marginal likelihood (empirical Bayes, Laplace's approximation). So few
+    wins move little, and segments that differ by no more than chance get no shift at all. Rows of
+    an account are no independent evidence: the likelihood is divided by the variance of the
+    accounts' scores over that of independent rows (quasi-likelihood, McCullagh 1983).
+    """
+    log_odds = calibration.apply(raw_score)
+    codes = pd.Index(list(values), dtype="str").get_indexer(pd.Index(segments.astype("str")))
+    evidence = weight / _dispersion(log_odds, won, weight, account)
+    groups = [codes == code for code in range(len(values))]
+    rows = [(log_odds[group], won[group], evidence[group]) for group in groups]
+    tried = [[_mode(*segment, spread) for segment in rows] for spread in SPREADS]
+    support = [sum(found for _, found in modes) for modes in tried]
+    best = int(np.argmax(support))
+    if support[best] - support[0] < LEAST_SUPPORT:
+        best = 0
+    shifts = {value: shift for value, (shift, _) in zip(values, tried[best], strict=True)}
+    return replace(calibration, segment_by=str(segments.name), shifts=shifts)
+
+
+def _dispersion(
+    log_odds: np.ndarray, won: np.ndarray, weight: np.ndarray, account: np.ndarray
+) -> float:
+    """Return how much more the sum of residuals varies, by whole accounts, than for lone rows."""
+    probability = expit(log_odds)
+    codes, accounts = pd.factorize(account)
+    sums = np.bincount(codes, weight * (won - probability), minlength=len(accounts))
+    alone = float(weight @ (probability * (1 - probability)))
+    return float((sums**2).sum()) / alone if alone > 0 else 1.0
+
+
+def _mode(
+    log_odds: np.ndarray, won: np.ndarray, weight: np.ndarray, spread: float
+) -> tuple[float, float]:
+    """Return the likeliest shift under a normal prior, and the log of its marginal likelihood."""
+    shift = 0.0
+    if spread > 0:
+        for _ in range(NEWTON_STEPS):
+            probability = expit(log_odds + shift)
+            slope = weight @ (won - probability) - shift / spread**2
+            bend = weight @ (probability * (1 - probability)) + 1 / spread**2
+            # No more than 1 at a time: where hardly any probability is left, Newton leaps.
+            step = float(np.clip(slope / bend, -1, 1))
+            shift += step
+            if abs(step) < 1e-9:
+                break
+    shifted = log_odds + shift
+    likelihood = weight @ (won * shifted - np.logaddexp(0, shifted))
+    information = weight @ (expit(shifted) * expit(-shifted))
+    prior = (shift / spread) ** 2 / 2 if spread > 0 else 0.0
+    return shift, float(likelihood - prior - np.log1p(spread**2 * information) / 2)
 
 
 def _fit(raw_score: np.ndarray, won: np.ndarray, weight: np.ndarray, is_bent: bool) -> Calibration:

@@ -1,9 +1,12 @@
-"""Settings of the demo, for the commands that follow it."""
+"""Settings and points rules of the demo, for the commands that follow it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 DEMO_MARK = "# Written by `closedwon demo`"
-_TEMPLATE = f"""{DEMO_MARK}; the next demo writes it again. Yours: closedwon init
+_MARKED = f"{DEMO_MARK}; the next demo writes it again. Yours: closedwon init"
+_TEMPLATE = f"""{_MARKED}
 [data]
 data_until = 2026-01-05
 
@@ -49,3 +52,9 @@ def demo_config(leads: int) -> str:
     'mqls_per_week = 6'
     """
     return _TEMPLATE.replace("MQLS", str(max(1, round(leads / LEADS_PER_MQL))))
+
+
+def demo_rules() -> str:
+    """Return the points rules of the demo's marketing team: who they sell to, and what counts."""
+    rules = Path(__file__).with_name("demo_rules.toml").read_text(encoding="utf-8")
+    return f"{_MARKED}\n{rules}"

@@ -21,7 +21,7 @@ from training.boost import (
     refit,
     search_parameters,
 )
-from training.calibrate import choose_half_life, fit_calibration
+from training.calibrate import choose_half_life, fit_calibration, with_shifts
 from training.examples import Examples
 from training.folds import (
     Fold,
@@ -31,6 +31,7 @@ from training.folds import (
     without_shared_leads,
 )
 from training.metrics import is_clear_gain
+from training.segments import category_feature
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -89,7 +90,7 @@ class Fitted:
     def _calibrated(self, booster: Booster, snapshots: pd.DataFrame) -> np.ndarray:
         matrix = self.encoder.transform(snapshots)
         raw = raw_scores(booster, matrix, self.cross_fit.trees, self.parameters)
-        return self.calibration.probability(raw)
+        return self.calibration.probability(raw, self.calibration.segments_of(snapshots))
 
 
 def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> tuple[list[Fold], bool]:
@@ -111,6 +112,7 @@ def make_folds(examples: Examples, rows: np.ndarray, config: Config) -> tuple[li
 def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
     """Return parameters and the recency of the fit, chosen on folds within `rows` (a mask)."""
     training = config.training
+    _segment_column(examples, config)  # a mistake in it should not wait for the search
     if training.trials == 0:
         return Choices(dict(DEFAULTS), None)
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
@@ -142,18 +144,7 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
     fold = np.zeros(len(table.won), dtype=int)
     for number, (_, valid) in enumerate(folds):
         fold[valid] = number
-    half_life = None
-    if examples.is_dated:
-        half_life = choose_half_life(
-            fitted.raw_score,
-            table.won,
-            table.weight,
-            examples.account[rows],
-            as_of,
-            config.gap_days,
-        )
-    recent = _weighted(table, as_of, half_life).weight
-    calibration = fit_calibration(fitted.raw_score, table.won, recent, examples.account[rows], fold)
+    calibration, half_life = _calibrate(examples, rows, config, encoder, table, fitted, fold)
     starts = [as_of[valid].min() for _, valid in folds] if in_time else []
     fold_of_account = pd.Series(fold, index=examples.account[rows])
     fold_of_account = fold_of_account[~fold_of_account.index.duplicated()]
@@ -167,6 +158,41 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
         calibration_half_life_days=half_life,
         booster=refit(weighted, parameters, fitted.trees),
     )
+
+
+def _calibrate(
+    examples: Examples,
+    rows: np.ndarray,
+    config: Config,
+    encoder: Encoder,
+    table: Rows,
+    fitted: CrossFit,
+    fold: np.ndarray,
+) -> tuple[Calibration, int | None]:
+    """Return the calibration of the out-of-fold scores, and the half-life of its weights."""
+    as_of, account = examples.as_of[rows], examples.account[rows]
+    raw_score, won = fitted.raw_score, table.won
+    half_life = None
+    if examples.is_dated:
+        half_life = choose_half_life(raw_score, won, table.weight, account, as_of, config.gap_days)
+    recent = _weighted(table, as_of, half_life).weight
+    calibration = fit_calibration(raw_score, won, recent, account, fold)
+    segment_by = _segment_column(examples, config)
+    if segment_by is None:
+        return calibration, half_life
+    segments = examples.snapshots.loc[rows, segment_by]
+    # Only values that enough accounts have: a rare one may name a person.
+    values = encoder.vocabularies[segment_by]
+    shifted = with_shifts(calibration, raw_score, won, recent, account, segments, values)
+    return shifted, half_life
+
+
+def _segment_column(examples: Examples, config: Config) -> str | None:
+    """Return the feature whose values get a calibration of their own; None: no feature's do."""
+    name = config.training.calibrate_by
+    if name is None:
+        return None
+    return category_feature(examples.catalogue, name, "[training] calibrate_by")
 
 
 def _rows(examples: Examples, rows: np.ndarray, encoder: Encoder) -> Rows:

@@ -19,13 +19,18 @@ from features.parts.partitions import Partitions, load_partitions
 from features.quality.quality import Quality, quality_of, quality_of_flat
 from features.tables import Tables
 from models.bundle import check_bundle, write_bundle
-from models.cutoff import Estimate
 from models.golden import synthesise_rows
+from models.rules_table import RulesTable
 from models.scorer import Scorer, expected_raw_score
+from training.against_rules import AgainstRules, compare_with_rules, fit_rules
 from training.audit.audit import Audit, audit_examples, without_blocked
+from training.comparison_record import COMPARISON_FILE
+from training.comparison_store import EVALUATION, StoredWeeks, write_weeks
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
-from training.fit import Fitted, fit_model
+from training.facts import is_skilled, plain_estimates, training_facts
+from training.fit import fit_model
+from training.funnel.overview import FunnelOverview, funnel_overview
 from training.report.report import write_report
 from training.steps import Steps
 from training.tracking import Registered, log_training
@@ -59,6 +64,9 @@ class Training:
     """A finished training."""
 
     evaluation: Evaluation
+    against: AgainstRules | None
+    "None without rules."
+    funnel: FunnelOverview
     audit: Audit
     scorer: Scorer
     registered: Registered
@@ -87,9 +95,11 @@ class Training:
                 "parameter": cutoff.parameter,
                 "value": cutoff.value,
                 "reason": cutoff.reason,
-                "evidence": _plain(cutoff.evidence),
+                "evidence": plain_estimates(cutoff.evidence),
             },
-            "replay": _plain(self.evaluation.replayed),
+            "replay": plain_estimates(self.evaluation.replayed),
+            "comparison": None if self.against is None else self.against.record,
+            "funnel": self.funnel.as_dict(),
             "audit": self.audit.as_dict(),
             **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic", "warnings")},
             "rejects": [str(path) for path in self.rejects],
@@ -97,8 +107,10 @@ class Training:
         }
 
 
-def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
-    """Return a trained, evaluated, logged and registered model.
+def train(
+    config: Config, folder: Path, root: Path, steps: Steps, rules: RulesTable | None = None
+) -> Training:
+    """Return a trained, evaluated, logged and registered model, compared with `rules` if given.
 
     Relative files of `config` lie in `folder`; `.closedwon/` is made in `root`. Nothing is
     registered unless every step before came through.
@@ -114,7 +126,16 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
         examples = without_blocked(everything, audit)
         quality = quality_of_loaded(loaded, tables, config)
     split = split_examples(examples, config)
-    evaluation = evaluate_recipe(examples, loaded.partitions, config, split, steps)
+    fitted_rules = None if rules is None else fit_rules(rules, examples, split)
+    evaluation = evaluate_recipe(examples, loaded.partitions, config, split, steps, fitted_rules)
+    against = None
+    if rules is not None and fitted_rules is not None:
+        with steps("compare"):
+            against = compare_with_rules(
+                rules, fitted_rules, evaluation, examples, loaded.partitions, config
+            )
+    with steps("funnel"):
+        funnel = funnel_overview(loaded.partitions, examples, evaluation, config)
     with steps("refit"):
         scorer = refit_on_everything(examples, evaluation, audit, config)
     local = root / REPORT.parent
@@ -123,12 +144,14 @@ def train(config: Config, folder: Path, root: Path, steps: Steps) -> Training:
     with tempfile.TemporaryDirectory(prefix=".train-", dir=local) as aside:
         with steps("report"):
             page = Path(aside) / REPORT.name
-            write_report(evaluation, scorer, loaded.report, page, quality, audit)
+            write_report(evaluation, scorer, loaded.report, page, quality, audit, against, funnel)
         with steps("register"):
-            registered = register(examples, evaluation, scorer, loaded, config, page, root)
+            registered = register(examples, evaluation, scorer, loaded, config, page, root, against)
         report = page.replace(root / REPORT)
     return Training(
         evaluation,
+        against,
+        funnel,
         audit,
         scorer,
         registered,
@@ -184,109 +207,6 @@ def refit_on_everything(
     )
 
 
-def training_facts(
-    examples: Examples, evaluation: Evaluation, audit: Audit, shipped: Fitted, config: Config
-) -> dict[str, Any]:
-    """Return what a reader of the bundle should know, as JSON."""
-    split = evaluation.split
-
-    def day(instant: Any) -> str | None:
-        return None if instant is None or np.isnat(instant) else str(instant)[:10]
-
-    as_of = examples.as_of
-    return {
-        "rows": {
-            "fit": int(split.is_fit.sum()),
-            "test": int(split.is_test.sum()),
-            "all": len(examples.won),
-        },
-        "wins": {
-            "fit": examples.won_leads(split.is_fit),
-            "test": examples.won_leads(split.is_test),
-            "all": examples.won_leads(np.ones(len(examples.won), dtype=bool)),
-        },
-        "window": {"from": day(as_of.min()), "until": day(as_of.max())},
-        "test": {
-            "from": day(None if split.test_from is None else split.test_from.to_datetime64()),
-            "until": day(None if split.test_until is None else split.test_until.to_datetime64()),
-        },
-        "gap_days": config.gap_days,
-        "is_flat": config.flat is not None,
-        "is_optimistic": is_optimistic(examples, config),
-        "metrics": _plain(evaluation.metrics),
-        "skill": asdict(evaluation.skill),
-        "parameters": evaluation.choices.parameters,
-        "trees": shipped.cross_fit.trees,
-        "half_life_days": evaluation.choices.half_life_days,
-        "calibration_half_life_days": shipped.calibration_half_life_days,
-        "replay": _plain(evaluation.replayed),
-        "outcome": outcome(examples, config),
-        "lead_age_days": config.snapshots.age_days if _is_at_age(config) else None,
-        "blocked": audit.blocked(),
-        "warnings": warnings_of(examples, evaluation, audit, config),
-    }
-
-
-def outcome(examples: Examples, config: Config) -> str:
-    """Return what the probability is the chance of, in words."""
-    if examples.has_horizon:
-        return f"closes within {config.training.horizon_days} days"
-    return "closes"
-
-
-def _is_at_age(config: Config) -> bool:
-    return config.flat is None and config.snapshots.at == "age"
-
-
-def warnings_of(
-    examples: Examples, evaluation: Evaluation, audit: Audit, config: Config
-) -> list[str]:
-    """Return what a reader must know before trusting the figures."""
-    warnings = []
-    blocked = audit.blocked()
-    if blocked:
-        some = f"{', '.join(blocked[:5])}{', ...' * (len(blocked) > 5)}"
-        warnings.append(
-            f"The leakage audit left out {some}: the evidence is in the report. A column that was "
-            "known before the outcome is used again once [features] known_at_creation names it."
-        )
-    if is_optimistic(examples, config):
-        warnings.append(
-            f"The gap between fit and test, {config.gap_days} days, is shorter than the horizon: "
-            "the figures are optimistic."
-        )
-    if examples.is_dated and not examples.is_maturity_known:
-        warnings.append(
-            "Nobody said until when the labels are known, so leads that may still close count as "
-            "lost. Set flat.labels_known_until."
-        )
-    promised = evaluation.cutoff.evidence.get("mqls_per_week")
-    found = evaluation.replayed.get("mqls_per_week")
-    if promised and found and not _overlap(promised, found):
-        warnings.append(
-            f"The cutoff was chosen for {promised.value:.1f} MQLs a week and brought "
-            f"{found.value:.1f} on the test weeks. The intervals tell how sure the count is, not "
-            "how much the leads change from season to season."
-        )
-    return warnings
-
-
-def _overlap(one: Estimate, other: Estimate) -> bool:
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return True
-    return one.low <= other.high and other.low <= one.high
-
-
-def is_optimistic(examples: Examples, config: Config) -> bool:
-    """Return whether fit labels may reach into the test."""
-    return examples.is_dated and config.gap_days < config.training.horizon_days
-
-
-def is_skilled(evaluation: Evaluation) -> bool:
-    """Return whether the model beats the base rate at the lower end of its interval."""
-    return evaluation.skill.low is not None and evaluation.skill.low > 0
-
-
 def register(
     examples: Examples,
     evaluation: Evaluation,
@@ -295,6 +215,7 @@ def register(
     config: Config,
     report: Path,
     root: Path,
+    against: AgainstRules | None = None,
 ) -> Registered:
     """Write and check the bundle, log the run, and register the model as its last act."""
     config_digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
@@ -311,8 +232,14 @@ def register(
     with tempfile.TemporaryDirectory(prefix="bundle-", dir=root / ".closedwon") as aside:
         bundle = Path(aside) / "bundle"
         golden = synthesise_rows(examples.snapshots, scorer.encoder, seed=config.training.seed)
-        write_bundle(scorer, golden, facts, bundle)
+        further = {}
+        if against is not None:
+            further = {"rules.json": against.rules.to_dict(), COMPARISON_FILE: against.record}
+        write_bundle(scorer, golden, facts, bundle, further)
         check_bundle(bundle)
+        weeks = Path(aside) / EVALUATION
+        scored = StoredWeeks(evaluation.past_weeks, evaluation.test_weeks, evaluation.cutoff)
+        write_weeks(scored, weeks)
         return log_training(
             config.tracking,
             root,
@@ -320,7 +247,7 @@ def register(
             params=_params(config, evaluation, scorer),
             metrics=metrics,
             digests={**loaded.digests, "config": config_digest},
-            artifacts=[report],
+            artifacts=[report, weeks],
             bundle=bundle,
             may_be_champion=is_skilled(evaluation),
         )
@@ -341,7 +268,3 @@ def _params(config: Config, evaluation: Evaluation, scorer: Scorer) -> dict[str,
         for name, value in values.items()
     }
     return {**flat, **chosen}
-
-
-def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    return {name: asdict(estimate) for name, estimate in estimates.items()}

@@ -7,12 +7,12 @@ leads already above the cutoff when the replay starts are backlog, never weekly 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from models.cutoff import Estimate
+from models.cutoff import Cutoff, Estimate
+from training.clustered import count_interval, share_interval
 from training.metrics import resamples, with_intervals
 
 WEEK = np.timedelta64(7, "D")
@@ -30,17 +30,48 @@ class Replay:
 
     moments: pd.DataFrame
     """lead_id, account, as_of, probability, previous_best, won_in_horizon, days_to_win,
-    opportunity_id, is_warm_up"""
+    opportunity_id, is_warm_up, and the further columns of `scored`"""
     wins: pd.DataFrame
     "opportunity_id, account, best_before"
     above: np.ndarray
     "Probabilities on the last Monday before the start."
     start: pd.Timestamp
     weeks: int
-    arrivals_a_week: float
-    "Leads that became eligible for the first time, a week."
+    arrivals: np.ndarray
+    "(weeks,): leads that became eligible for the first time."
+    scored: pd.DataFrame
+    "The rows this was built from, warm-up included."
+    opportunities: pd.DataFrame
+    "The wins this was built from."
     is_dated: bool = True
     "False: no weeks, all leads at once."
+
+    @property
+    def arrivals_a_week(self) -> float:
+        """Leads that became eligible for the first time, a week."""
+        return float(self.arrivals.sum() / self.weeks)
+
+    def of(self, rows: np.ndarray) -> Replay:
+        """Return the replay, over the same weeks, of the rows of `scored` where the mask is true.
+
+        Wins are those of the leads that are left.
+        """
+        scored = self.scored[rows]
+        own = self.opportunities["lead_id"].isin(scored["lead_id"])
+        return self._again(scored, self.opportunities[own])
+
+    def with_margins(self, cutoff: np.ndarray) -> Replay:
+        """Return the replay in which each row of `scored` has a cutoff of its own.
+
+        Its probabilities are those above the row's cutoff, and its one cutoff is 0. A cutoff of
+        infinity is never crossed.
+        """
+        margin = self.scored["probability"] - cutoff
+        return self._again(self.scored.assign(probability=margin), self.opportunities)
+
+    def _again(self, scored: pd.DataFrame, opportunities: pd.DataFrame) -> Replay:
+        until = self.start + self.weeks * pd.Timedelta(WEEK)
+        return build_replay(scored, opportunities, self.start, until, False, self.is_dated)
 
     def mqls(self, cutoff: float) -> pd.DataFrame:
         """Return the moments at which `cutoff` makes an MQL, backlog left out."""
@@ -53,34 +84,33 @@ class Replay:
         return int((self.above >= cutoff).sum())
 
     def figures(self, cutoff: float, bootstraps: int, seed: int) -> dict[str, Estimate]:
-        """Return what `cutoff` brings, with intervals from resampling whole accounts.
+        """Return what `cutoff` brings, with 90% intervals that know of accounts.
 
         `mqls_per_week` (without dates `mqls`); `precision`, share of MQLs won within the horizon
         of their week; `capture`, share of the won opportunities scored beforehand that were
-        flagged before they were created; `lead_time_days`, median days from MQL to win. A
-        figure that nothing counts for is left out.
+        flagged before they were created; `lead_time_days`, median days from MQL to win, its
+        interval from resampling whole accounts. A figure that nothing counts for is left out.
         """
         mqls = self.mqls(cutoff)
+        account = mqls["account"].to_numpy()
+        found = {"mqls_per_week" if self.is_dated else "mqls": self._volume(account)}
+        if len(mqls):
+            found["precision"] = _share(account, mqls["won_in_horizon"].to_numpy())
         scored = self.wins[self.wins["best_before"].notna()]
-        won = mqls["won_in_horizon"].to_numpy()
-        days = mqls["days_to_win"].to_numpy()
-        flagged = (scored["best_before"] >= cutoff).to_numpy(float)
-        accounts = np.concatenate([mqls["account"].to_numpy(), scored["account"].to_numpy()])
+        if len(scored):
+            flagged = (scored["best_before"] >= cutoff).to_numpy(float)
+            found["capture"] = _share(scored["account"].to_numpy(), flagged)
+        known = mqls[mqls["days_to_win"].notna()]
+        days = known["days_to_win"].to_numpy()
+        if len(days):
+            drawn = resamples(known["account"].to_numpy(), bootstraps, seed)
+            medians = [{"lead_time_days": _median(days, times)} for times in drawn]
+            found |= with_intervals({"lead_time_days": float(np.median(days))}, medians)
+        return found
 
-        def computed(times: np.ndarray) -> dict[str, float]:
-            of_mqls, of_wins = times[: len(mqls)], times[len(mqls) :]
-            volume = float(of_mqls.sum() / self.weeks)
-            per_week = {"mqls_per_week": volume} if self.is_dated else {"mqls": volume}
-            return {
-                **per_week,
-                "precision": _ratio(of_mqls @ won, of_mqls.sum()),
-                "capture": _ratio(of_wins @ flagged, of_wins.sum()),
-                "lead_time_days": _median(days, of_mqls),
-            }
-
-        drawn = [computed(times) for times in resamples(accounts, bootstraps, seed)]
-        found = with_intervals(computed(np.ones(len(accounts))), drawn)
-        return {name: estimate for name, estimate in found.items() if np.isfinite(estimate.value)}
+    def _volume(self, account: np.ndarray) -> Estimate:
+        low, high = count_interval(account)
+        return Estimate(len(account) / self.weeks, low / self.weeks, high / self.weeks)
 
     def by_week(self, cutoff: float) -> pd.DataFrame:
         """Return week (its Monday), mqls and won, a row for every week of the replay."""
@@ -121,7 +151,8 @@ def build_replay(
     moments = moments.assign(is_warm_up=moments["as_of"] < first)
     before = rows.loc[rows["as_of"] < first, "as_of"].max()
     weeks = max(1, round((until - first) / pd.Timedelta(WEEK)))
-    arrivals = rows.groupby("lead_id", sort=False)["as_of"].first()
+    arrived = rows.groupby("lead_id", sort=False)["as_of"].first()
+    arrived_in = ((arrived[arrived >= first] - first) // pd.Timedelta(WEEK)).to_numpy(int)
     return Replay(
         moments.reset_index(drop=True),
         _best_before(
@@ -130,7 +161,9 @@ def build_replay(
         rows.loc[rows["as_of"] == before, "probability"].to_numpy(),
         first,
         weeks,
-        arrivals_a_week=float((arrivals >= first).sum() / weeks),
+        np.bincount(np.minimum(arrived_in, weeks - 1), minlength=weeks),
+        scored,
+        wins,
         is_dated=is_dated,
     )
 
@@ -151,11 +184,23 @@ def _best_before(rows: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _ratio(part: Any, whole: Any) -> float:
-    return float(part / whole) if whole > 0 else float("nan")
+def decided(replay: Replay, cutoff: Cutoff) -> tuple[Replay, float]:
+    """Return what to ask for the MQLs of `cutoff`: a replay and the number to cross in it.
+
+    The replay itself, or with segment cutoffs the one in which each row has its segment's.
+    Raises ValueError for a cutoff that qualifies nobody.
+    """
+    if cutoff.segment_by is None:
+        if cutoff.value is None:
+            raise ValueError("nobody qualifies, so there is no number to cross")
+        return replay, cutoff.value
+    return replay.with_margins(cutoff.values(replay.scored[cutoff.segment_by])), 0.0
+
+
+def _share(account: np.ndarray, is_hit: np.ndarray) -> Estimate:
+    return Estimate(float(is_hit.mean()), *share_interval(account, is_hit))
 
 
 def _median(days: np.ndarray, times: np.ndarray) -> float:
-    known = np.isfinite(days)
-    repeated = np.repeat(days[known], times[known].astype(int))
+    repeated = np.repeat(days, times.astype(int))
     return float(np.median(repeated)) if len(repeated) else float("nan")

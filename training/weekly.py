@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,58 @@ from training.part_examples import (
     attributed,
     label_part,
 )
+from training.replay import Replay, build_replay
+
+if TYPE_CHECKING:
+    from models.rules import RulesScorer
+
+SCORED_COLUMNS = ("lead_id", "account", "as_of", "probability", "won_in_horizon", "days_to_win",
+                  "opportunity_id", "worked", "points", "model_probability")  # fmt: skip
+WORKED_STAGES = ("sal", "sql")
+
+
+@dataclass(frozen=True)
+class ScoredWeeks:
+    """Scored rows and wins, ready to be replayed with the model's or the rules' numbers."""
+
+    scored: pd.DataFrame
+    """lead_id, account, as_of, probability, won_in_horizon, days_to_win, opportunity_id, worked
+    (1 or 0: whether sales worked it, see `worked_within`; NaN: unknown), points (only with rules),
+    and one column per segment. A row per eligible lead and week."""
+    wins: pd.DataFrame
+    "opportunity_id, lead_id, account, created_at, amount; a row per lead of every won opportunity"
+    start: pd.Timestamp
+    until: pd.Timestamp
+    first_week_is_backlog: bool
+    is_dated: bool
+    segments: tuple[str, ...] = ()
+    "Columns of `scored`."
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the rows were scored by rules, too."""
+        return "points" in self.scored
+
+    def replay(self) -> Replay:
+        """Return the replay of the model's probabilities."""
+        return self._replayed(self.scored)
+
+    def rules_replay(self) -> Replay:
+        """Return the replay of the rules: its `probability` holds points, a cutoff a threshold.
+
+        The model's is in `model_probability`.
+        """
+        by_points = self.scored.rename(columns={"probability": "model_probability"})
+        return self._replayed(by_points.assign(probability=by_points["points"]))
+
+    def with_points(self, points: np.ndarray) -> ScoredWeeks:
+        """Return the same leads in the same weeks with the points of other rules, one a row."""
+        return replace(self, scored=self.scored.assign(points=points))
+
+    def _replayed(self, scored: pd.DataFrame) -> Replay:
+        return build_replay(
+            scored, self.wins, self.start, self.until, self.first_week_is_backlog, self.is_dated
+        )
 
 
 def score_weeks(
@@ -31,17 +85,25 @@ def score_weeks(
     catalogue: Catalogue,
     instants: np.ndarray,
     probability_of: Callable[[pd.DataFrame, np.ndarray], np.ndarray],
+    rules: RulesScorer | None = None,
+    segments: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the eligible leads of every instant with probability and label, as a replay reads.
 
     `probability_of` scores a snapshots frame, given each row's account component. `instants` must
-    have known labels. Rows are sorted by as_of then lead_id.
+    have known labels. `segments` are category features. Columns as in `ScoredWeeks.scored`; rows
+    are sorted by as_of then lead_id.
     """
     partitions = Partitions.of(tables)
-    parts = [_score_part(part, config, catalogue, instants, probability_of) for part in partitions]
+    parts = [
+        _score_part(part, config, catalogue, instants, probability_of, rules, segments)
+        for part in partitions
+    ]
     scored = pd.concat(parts, ignore_index=True)
     if len(parts) > 1:
         scored = scored.sort_values(["as_of", "lead_id"], ignore_index=True)
+    if not scored["worked"].any():
+        scored["worked"] = np.nan  # nobody wrote it down
     return scored
 
 
@@ -51,17 +113,24 @@ def _score_part(
     catalogue: Catalogue,
     instants: np.ndarray,
     probability_of: Callable[[pd.DataFrame, np.ndarray], np.ndarray],
+    rules: RulesScorer | None,
+    segments: Sequence[str],
 ) -> pd.DataFrame:
     weeks = lead_weeks(part.tables, config.population, instants)
     labelled = label_part(part, weeks[weeks["is_eligible"]], config)
     labelled = labelled[labelled[WON].notna()].reset_index(drop=True)
     past = Past.of(part.tables, catalogue)
-    probability = np.empty(len(labelled))
-    for first in range(0, len(labelled), ROWS_AT_ONCE):
+    probability, points = np.empty(len(labelled)), np.empty(len(labelled))
+    columns = []
+    for first in range(0, max(len(labelled), 1), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         snapshots = past.snapshots(labelled.loc[:, list(INDEX_COLUMNS)][rows])
-        probability[rows] = probability_of(snapshots, labelled[ACCOUNT].to_numpy()[rows])
-    return pd.DataFrame(
+        if len(snapshots):
+            probability[rows] = probability_of(snapshots, labelled[ACCOUNT].to_numpy()[rows])
+            if rules is not None:
+                points[rows] = rules.points(snapshots)
+        columns.append(snapshots[list(segments)])
+    scored = pd.DataFrame(
         {
             "lead_id": labelled["lead_id"],
             "account": labelled[ACCOUNT],
@@ -70,14 +139,39 @@ def _score_part(
             "won_in_horizon": labelled[WON],
             "days_to_win": labelled[DAYS],
             "opportunity_id": labelled[OPPORTUNITY],
+            "worked": worked_within(part.tables, labelled, config.training.horizon_days),
         }
     )
+    if rules is not None:
+        scored["points"] = points
+    return pd.concat([scored, pd.concat(columns, ignore_index=True)], axis=1)
+
+
+def worked_within(tables: Tables, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
+    """Return 1.0 for rows (lead_id, as_of) whose lead sales worked within the horizon, else 0.0.
+
+    Worked: a change to sal or sql, or a verdict whatever it says, recorded in
+    `[as_of, as_of + horizon)`. An opportunity is not asked for: every win has one, so counting
+    it would make each win worked by definition, and the unworked win never.
+    """
+    changes = tables.stage_changes
+    taken_up = changes[changes["stage"].isin(WORKED_STAGES)]
+    columns = ["lead_id", "recorded_at"]
+    work = pd.concat([taken_up[columns], tables.verdicts[columns]], ignore_index=True)
+    found = pd.merge_asof(
+        rows[["lead_id", "as_of"]].reset_index(drop=True).rename_axis("row").reset_index()
+        .sort_values("as_of", kind="stable"),
+        work.sort_values("recorded_at", kind="stable"),
+        left_on="as_of", right_on="recorded_at", by="lead_id", direction="forward",
+    ).sort_values("row")  # fmt: skip
+    waited = found["recorded_at"] - found["as_of"]
+    return (waited < pd.Timedelta(days=horizon_days)).to_numpy(float)
 
 
 def won_opportunities(tables: Tables | Partitions, config: Config) -> pd.DataFrame:
-    """Return opportunity_id, lead_id, account, created_at of every closed-won opportunity.
+    """Return opportunity_id, lead_id, account, created_at, amount of closed-won opportunities.
 
-    Sorted by opportunity_id then lead_id.
+    A row per lead, sorted by opportunity_id then lead_id.
     """
     parts = [_won_in(part, config) for part in Partitions.of(tables)]
     return pd.concat(parts).sort_values(["opportunity_id", "lead_id"], ignore_index=True)
@@ -88,13 +182,20 @@ def _won_in(part: Part, config: Config) -> pd.DataFrame:
     won = attribution[attribution["stage"] == "closed_won"]
     component = part.account_components(config.population.account_from)
     account = component.loc[won["lead_id"]].to_numpy()
-    return won[["opportunity_id", "lead_id", "created_at"]].assign(account=account)
+    return won[["opportunity_id", "lead_id", "created_at", "amount"]].assign(account=account)
 
 
-def scored_examples(examples: Examples, rows: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
+def scored_examples(
+    examples: Examples,
+    rows: np.ndarray,
+    probability: np.ndarray,
+    rules: RulesScorer | None = None,
+    segments: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the examples where the mask `rows` is true as a replay reads them, each lead once.
 
-    Without dates all rows lie at one instant.
+    Columns as in `ScoredWeeks.scored`; nothing tells whether sales worked a lead. Without dates
+    all rows lie at one instant.
     """
     taken = examples.snapshots[rows]
     as_of = taken["as_of"].to_numpy() if examples.is_dated else np.datetime64(0, "us")
@@ -107,8 +208,12 @@ def scored_examples(examples: Examples, rows: np.ndarray, probability: np.ndarra
             "won_in_horizon": examples.won[rows],
             "days_to_win": examples.days_to_win[rows],
             "opportunity_id": pd.array(examples.opportunity[rows], dtype="str"),
+            "worked": np.nan,
         }
     )
+    if rules is not None:
+        scored["points"] = rules.points(taken)
+    scored = pd.concat([scored, taken[list(segments)]], axis=1)
     return scored[taken["is_eligible"]].reset_index(drop=True)
 
 
@@ -128,5 +233,6 @@ def won_examples(examples: Examples) -> pd.DataFrame:
             "lead_id": taken["lead_id"].to_numpy(),
             "created_at": (as_of + microseconds.astype("timedelta64[us]")).astype("datetime64[us]"),
             "account": examples.account[won],
+            "amount": np.nan,
         }
     )

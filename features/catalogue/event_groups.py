@@ -36,7 +36,7 @@ def explicit_interest(event_types: Iterable[str]) -> tuple[str, ...]:
     >>> explicit_interest(["Pricing page view", "DemoRequest", "email_open", "trial_expired"])
     ('DemoRequest', 'Pricing page view')
     """
-    return tuple(sorted(name for name in event_types if _is_explicit(_words(name))))
+    return tuple(sorted(name for name in event_types if _is_explicit(words_of(name))))
 
 
 def journey_stage(event_type: str) -> str:
@@ -47,7 +47,7 @@ def journey_stage(event_type: str) -> str:
     >>> [journey_stage(name) for name in ("page_view", "pricing_view", "demo_request", "sent")]
     ['awareness', 'consideration', 'decision', 'ignored']
     """
-    words = _words(event_type)
+    words = words_of(event_type)
     if words & (_NEGATIVE | _UNDONE) or {"opt", "out"} <= words or {"no", "show"} <= words:
         return "ignored"
     if words & _PRICING and words & _LOOKED:
@@ -57,7 +57,12 @@ def journey_stage(event_type: str) -> str:
     return "consideration" if words & (_COMPARED | _PRICING) else "awareness"
 
 
-def _words(event_type: str) -> set[str]:
+def words_of(event_type: str) -> set[str]:
+    """Return the words of a type's name, in lower case.
+
+    >>> sorted(words_of("DemoRequest_2"))
+    ['2', 'demo', 'request']
+    """
     return set(slug(re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", event_type)).split("_"))
 
 

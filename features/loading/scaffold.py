@@ -122,13 +122,13 @@ def _flat_section(file: str, columns: list[str]) -> str:
     plain = {_plain(name): name for name in reversed(columns)}
     label = next(plain[name] for name in LABELS if name in plain)
     lines = [f"# {file} looks like a flat export: one row per lead, with its label.", "[flat]"]
-    lines.append(f"path = {_toml(file)}")
+    lines.append(f"path = {toml_value(file)}")
     lead_id = next((plain[name] for name in FLAT_IDS if name in plain), None)
     if lead_id is not None:
-        lines.append(f"lead_id = {_toml(lead_id)}")
-    lines.append(f"label = {_toml(label)}")
+        lines.append(f"lead_id = {toml_value(lead_id)}")
+    lines.append(f"label = {toml_value(label)}")
     dates = [name for name in columns if re.search(r"date|created|timestamp|_at$", name.casefold())]
-    lines.append(f"# as_of = {_toml(dates[0] if dates else '')}  # when the row was true")
+    lines.append(f"# as_of = {toml_value(dates[0] if dates else '')}  # when the row was true")
     lines.append("# drop = []  # columns that were filled in after the outcome was known")
     return "\n".join(lines)
 
@@ -197,20 +197,20 @@ def _setting_lines(prefix: str, model: type[BaseModel]) -> list[str]:
         elif default is None:
             lines.append(f"# {prefix}{name} = ...{meaning}")
         else:
-            lines.append(f"# {prefix}{name} = {_toml(default)}{meaning}")
+            lines.append(f"# {prefix}{name} = {toml_value(default)}{meaning}")
     return lines
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Return a setting's value as TOML.
 
-    >>> _toml(("a", 1, True))
+    >>> toml_value(("a", 1, True))
     '["a", 1, true]'
     """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(_toml(part) for part in value)}]"
+        return f"[{', '.join(toml_value(part) for part in value)}]"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{_comment(escaped)}"'

@@ -10,11 +10,14 @@ import pandas as pd
 
 from models.cutoff import Cutoff
 from training.cutoff import Curve
+from training.reliability import ACCOUNTS_A_BIN, BINS, rates_by, reliability_bins
 from training.replay import Replay
+from training.segments import MISSING
 
 WIDTH, HEIGHT = 420, 260
 INK, ACCENT, QUIET = "#1f2933", "#0b6e99", "#b6c2cd"
-BINS = 10
+MOST_SEGMENTS = 6
+SEGMENT_BINS = 5
 
 
 def svg(chart: Any, width: int = WIDTH, height: int = HEIGHT) -> str:
@@ -30,37 +33,55 @@ def svg(chart: Any, width: int = WIDTH, height: int = HEIGHT) -> str:
     return str(vl_convert.vegalite_to_svg(styled.to_json()))
 
 
-def reliability(test: pd.DataFrame) -> Any:
-    """Return predicted against observed win rate over ten bins of equal row counts.
+def reliability(test: pd.DataFrame, bins: int = BINS) -> Any:
+    """Return predicted against observed win rate, over bins of about equal expected wins.
 
-    `test`: won, probability, weight. The bars span two standard errors of the observed rate.
+    `test`: won, probability, weight, account. The bars are the 90% intervals of
+    `training.reliability`; an open dot has too few wins for one.
     """
-    ordered = test.sort_values("probability", kind="stable")
-    place = np.cumsum(ordered["weight"]) / ordered["weight"].sum()
-    ordered = ordered.assign(bin=np.minimum((place * BINS).astype(int), BINS - 1))
-    rows = []
-    for _, part in ordered.groupby("bin"):
-        weight = part["weight"].to_numpy()
-        rate = float(np.average(part["won"], weights=weight))
-        error = float(np.sqrt(max(rate * (1 - rate), 1e-9) / weight.sum()))
-        rows.append(
-            {
-                "predicted": float(np.average(part["probability"], weights=weight)),
-                "observed": rate,
-                "low": max(rate - 2 * error, 0.0),
-                "high": min(rate + 2 * error, 1.0),
-            }
-        )
-    points = pd.DataFrame(rows)
-    top = float(max(points["predicted"].max(), points["high"].max()))
+    points = rates_by(test, reliability_bins(test, bins))
+    top = float(np.nanmax(points[["predicted", "observed", "high"]].to_numpy(float)))
     line = pd.DataFrame({"predicted": [0.0, top], "observed": [0.0, top]})
-    x = alt.X("predicted:Q", title="Predicted probability", axis=alt.Axis(format="%"))
-    y = alt.Y("observed:Q", title="Won", axis=alt.Axis(format="%"))
+    x = alt.X("predicted:Q", title="Predicted probability", axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y("observed:Q", title="Won", axis=alt.Axis(format="%", tickCount=5))
     diagonal = alt.Chart(line).mark_line(color=QUIET, strokeDash=[4, 4]).encode(x=x, y=y)
-    base = alt.Chart(points)
-    bars = base.mark_rule(color=ACCENT).encode(x="predicted:Q", y="low:Q", y2="high:Q")
-    dots = base.mark_circle(color=ACCENT, size=60, opacity=1).encode(x=x, y=y)
-    return diagonal + bars + dots
+    judged = alt.Chart(points[points["low"].notna()])
+    bars = judged.mark_rule(color=ACCENT).encode(x="predicted:Q", y="low:Q", y2="high:Q")
+    dots = judged.mark_circle(color=ACCENT, size=60, opacity=1).encode(x=x, y=y)
+    unknown = alt.Chart(points[points["low"].isna()])
+    rings = unknown.mark_point(color=ACCENT, size=60, opacity=1).encode(x=x, y=y)
+    return diagonal + bars + dots + rings
+
+
+def reliability_of_segments(test: pd.DataFrame, segment: pd.Series) -> dict[str, Any]:
+    """Return the reliability curve of each of the largest segments, at most six, largest first.
+
+    `segment` holds one category, row by row with `test`. Segments with too few wins for three
+    bins are left out: two dots are no curve.
+    """
+    values = segment.astype("str").fillna(MISSING).to_numpy()
+    won_accounts = test["account"].where(test["won"] > 0).groupby(values).nunique()
+    told = won_accounts.index[won_accounts >= 3 * ACCOUNTS_A_BIN]
+    rows = pd.Series(values).value_counts().sort_index()
+    largest = rows[told].sort_values(ascending=False, kind="stable").index[:MOST_SEGMENTS]
+    return {str(value): reliability(test[values == value], SEGMENT_BINS) for value in largest}
+
+
+def segments(rates: pd.DataFrame) -> Any:
+    """Return the observed win rate of each segment with its interval, and what was predicted.
+
+    `rates` of `training.segments.segment_rates`, of one attribute. An open dot has too few wins
+    for an interval.
+    """
+    order = rates["value"].tolist()
+    y = alt.Y("value:N", sort=order, title=None, axis=alt.Axis(labelLimit=160))
+    x = alt.X("observed:Q", title="Won", axis=alt.Axis(format="%", tickCount=5))
+    judged, unknown = rates[rates["low"].notna()], rates[rates["low"].isna()]
+    bars = alt.Chart(judged).mark_rule(color=ACCENT).encode(y=y, x=alt.X("low:Q"), x2="high:Q")
+    dots = alt.Chart(judged).mark_circle(color=ACCENT, size=60, opacity=1).encode(x=x, y=y)
+    rings = alt.Chart(unknown).mark_point(color=ACCENT, size=60, opacity=1).encode(x=x, y=y)
+    ticks = alt.Chart(rates).mark_tick(color=INK, thickness=2, size=14)
+    return bars + dots + rings + ticks.encode(x=alt.X("predicted:Q", title="Won"), y=y)
 
 
 def captured(test: pd.DataFrame) -> Any:

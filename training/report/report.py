@@ -10,11 +10,15 @@ from features.quality.quality import Quality
 from models.cutoff import Estimate
 from models.reasons import reasons
 from models.scorer import Scorer
+from training.against_rules import AgainstRules
 from training.audit.findings import Audit
 from training.cutoff import cutoff_curve
 from training.evaluation import Evaluation
+from training.funnel.overview import FunnelOverview
 from training.report import charts
+from training.report.comparison_section import comparison_section
 from training.report.data_section import data_section
+from training.report.funnel_section import funnel_section
 from training.report.pages import write_page
 
 FIGURE_NAMES = {
@@ -46,10 +50,18 @@ def write_report(
     page: Path,
     quality: Quality | None = None,
     audit: Audit | None = None,
+    against: AgainstRules | None = None,
+    funnel: FunnelOverview | None = None,
 ) -> Path:
     """Write the report to `page`, aside and then renamed, and return its path."""
-    data = data_section(loaded, quality, audit, undated=scorer.catalogue.undated)
-    return write_page("report.html.j2", {**_content(evaluation, scorer), "data": data}, page)
+    sections = {
+        "data": data_section(loaded, quality, audit, undated=scorer.catalogue.undated),
+        "comparison": comparison_section(None)
+        if against is None
+        else comparison_section(against.comparison, against.examples),
+        "funnel": None if funnel is None else funnel_section(funnel),
+    }
+    return write_page("report.html.j2", {**_content(evaluation, scorer), **sections}, page)
 
 
 def _content(evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:

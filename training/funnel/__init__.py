@@ -1,0 +1,1 @@
+"""The funnel from MQL to win, the campaigns that fill it, and who the converters are."""
