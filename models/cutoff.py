@@ -49,6 +49,11 @@ class Cutoff:
         if self.segments and self.segment_by is None:
             raise ValueError("segment cutoffs need the feature they go by")
 
+    @property
+    def qualifies_nobody(self) -> bool:
+        """Whether no cutoff meets what was asked, in any segment."""
+        return self.value is None and not self.segments
+
     def values(self, segments: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the cutoff of each entry of `segments`, infinity where nobody qualifies.
 

@@ -146,7 +146,7 @@ def _as_set(
 
     With cutoffs by segment each lead has its own, so the model's side is another one.
     """
-    if cutoff.value is None and not cutoff.segments:
+    if cutoff.qualifies_nobody:
         return None
     model, bar = decided(replays[0], cutoff)
     return _sides((model, replays[1]), test, config), bar

@@ -55,7 +55,7 @@ def _assumption(past: Replay, policy: CutoffConfig) -> str:
 def _with_evidence(
     cutoff: Cutoff, evidence: Evidence, policy: CutoffConfig, bootstraps: int, seed: int
 ) -> Cutoff:
-    if cutoff.value is None and not cutoff.segments:
+    if cutoff.qualifies_nobody:
         return cutoff
     replay, number = decided(evidence.past, cutoff)
     figures = replay.figures(number, bootstraps, seed)

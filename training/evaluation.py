@@ -259,7 +259,7 @@ def _segments(examples: Examples, split: Split, config: Config) -> tuple[str, ..
 
 
 def _replayed(replay: Replay, cutoff: Cutoff, config: Config) -> dict[str, Estimate]:
-    if cutoff.value is None and not cutoff.segments:
+    if cutoff.qualifies_nobody:
         return {}
     tested, number = decided(replay, cutoff)
     return tested.figures(number, config.training.bootstraps, config.training.seed)

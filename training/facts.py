@@ -43,6 +43,7 @@ def training_facts(
             "until": day(None if split.test_until is None else split.test_until.to_datetime64()),
         },
         "gap_days": config.gap_days,
+        "horizon_days": config.training.horizon_days,
         "is_flat": config.flat is not None,
         "is_optimistic": is_optimistic(examples, config),
         "metrics": plain_estimates(evaluation.metrics),
@@ -92,13 +93,13 @@ def warnings_of(
             "Nobody said until when the labels are known, so leads that may still close count as "
             "lost. Set flat.labels_known_until."
         )
-    promised = evaluation.cutoff.evidence.get("mqls_per_week")
+    promised = evaluation.cutoff.forecast or evaluation.cutoff.evidence.get("mqls_per_week")
     found = evaluation.replayed.get("mqls_per_week")
     if promised and found and not _overlap(promised, found):
         warnings.append(
-            f"The cutoff was chosen for {promised.value:.1f} MQLs a week and brought "
-            f"{found.value:.1f} on the test weeks. The intervals tell how sure the count is, not "
-            "how much the leads change from season to season."
+            f"The cutoff was to bring {promised.value:.0f} MQLs a week ({promised.low:.0f} to "
+            f"{promised.high:.0f}) and brought {found.value:.0f} on the test weeks: more changed "
+            "than the weeks before could tell. Set it anew when the volume does not suit sales."
         )
     return warnings
 

@@ -26,6 +26,7 @@ from training.against_rules import AgainstRules, compare_with_rules, fit_rules
 from training.audit.audit import Audit, audit_examples, without_blocked
 from training.comparison_record import COMPARISON_FILE
 from training.comparison_store import EVALUATION, StoredWeeks, write_weeks
+from training.drift import drift_of
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.facts import is_skilled, plain_estimates, training_facts
@@ -96,6 +97,10 @@ class Training:
                 "value": cutoff.value,
                 "reason": cutoff.reason,
                 "evidence": plain_estimates(cutoff.evidence),
+                "forecast": None if cutoff.forecast is None else asdict(cutoff.forecast),
+                "assumption": cutoff.assumption,
+                "segment_by": cutoff.segment_by,
+                "segments": cutoff.segments,
             },
             "replay": plain_estimates(self.evaluation.replayed),
             "comparison": None if self.against is None else self.against.record,
@@ -144,7 +149,8 @@ def train(
     with tempfile.TemporaryDirectory(prefix=".train-", dir=local) as aside:
         with steps("report"):
             page = Path(aside) / REPORT.name
-            write_report(evaluation, scorer, loaded.report, page, quality, audit, against, funnel)
+            write_report(evaluation, scorer, loaded.report, page, quality, audit, against, funnel,
+                         drift_of(examples, split))  # fmt: skip
         with steps("register"):
             registered = register(examples, evaluation, scorer, loaded, config, page, root, against)
         report = page.replace(root / REPORT)

@@ -156,7 +156,6 @@ def open_reader(config: Config, folder: Path, spill: Path | None = None) -> Read
         raise InputError(f"The folder {folder} does not exist. Name it with --data FOLDER.")
     connection = duckdb.connect(":memory:", config={"threads": 2})
     settings = [
-        "enable_progress_bar = false",
         "python_enable_replacements = false",  # SQL sees files and tables, not our variables
         "autoinstall_known_extensions = false",
         "TimeZone = 'UTC'",
@@ -171,6 +170,9 @@ def open_reader(config: Config, folder: Path, spill: Path | None = None) -> Read
             f"temp_directory = {inside}",
             f"allowed_directories = [{inside}]",
         ]
+    # Asked first: in a notebook without ipywidgets DuckDB refuses even to turn it off.
+    if connection.execute("select current_setting('enable_progress_bar')").fetchone() == (True,):
+        settings.append("enable_progress_bar = false")
     for setting in settings:
         connection.execute(f"set {setting}")
     return Reader(config, folder, connection)

@@ -11,13 +11,15 @@ import pandas as pd
 from models.cutoff import Cutoff
 from training.cutoff import Curve
 from training.reliability import ACCOUNTS_A_BIN, BINS, rates_by, reliability_bins
-from training.replay import Replay
+from training.replay import Replay, decided
 from training.segments import MISSING
 
 WIDTH, HEIGHT = 420, 260
 INK, ACCENT, QUIET = "#1f2933", "#0b6e99", "#b6c2cd"
 MOST_SEGMENTS = 6
 SEGMENT_BINS = 5
+SCORE_BANDS = 30
+PROBABILITY_MARKS = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
 
 
 def svg(chart: Any, width: int = WIDTH, height: int = HEIGHT) -> str:
@@ -84,14 +86,46 @@ def segments(rates: pd.DataFrame) -> Any:
     return bars + dots + rings + ticks.encode(x=alt.X("predicted:Q", title="Won"), y=y)
 
 
+def distribution(test: pd.DataFrame, cutoff: Cutoff) -> Any:
+    """Return which share of the leads that may become an MQL has which probability.
+
+    `test`: probability, weight, is_eligible. Bands are equal in log-odds, as scores are made.
+    """
+    may = test[test["is_eligible"]]
+    log_odds = _log_odds(may["probability"].to_numpy())
+    bounds = np.linspace(log_odds.min(), log_odds.max() + 1e-9, SCORE_BANDS + 1)
+    share, _ = np.histogram(log_odds, bounds, weights=may["weight"].to_numpy())
+    bands = pd.DataFrame({"low": bounds[:-1], "high": bounds[1:], "share": share / share.sum()})
+    marks = np.array(
+        [mark for mark in PROBABILITY_MARKS if bounds[0] < _log_odds(mark) < bounds[-1]]
+    )
+    axis = alt.Axis(
+        values=_log_odds(marks).tolist(), labelExpr="format(1 / (1 + exp(-datum.value)), '.1~%')"
+    )
+    bars = (
+        alt.Chart(bands)
+        .mark_bar(color=ACCENT)
+        .encode(
+            x=alt.X("low:Q", title="Probability", axis=axis, scale=alt.Scale(zero=False)),
+            x2="high:Q",
+            y=alt.Y("share:Q", title="Share of leads", axis=alt.Axis(format="%")),
+            y2=alt.datum(0),
+        )
+    )
+    if cutoff.value is None or not 0 < cutoff.value < 1:
+        return bars
+    at = pd.DataFrame({"low": [float(_log_odds(np.float64(cutoff.value)))]})
+    rule = alt.Chart(at).mark_rule(color=INK, strokeDash=[4, 4], strokeWidth=2)
+    return bars + rule.encode(x="low:Q")
+
+
+def _log_odds(probability: Any) -> Any:
+    return np.log(probability / (1 - probability))
+
+
 def captured(test: pd.DataFrame) -> Any:
     """Return the share of wins found in the top share of the rows, against chance."""
-    ordered = test.sort_values("probability", ascending=False, kind="stable")
-    rows = np.cumsum(ordered["weight"]) / ordered["weight"].sum()
-    wins = np.cumsum((ordered["weight"] * ordered["won"]).to_numpy())
-    wins = wins / max(float(wins[-1]), 1e-12)
-    share = np.linspace(0, 1, 101)
-    found = np.interp(share, np.append(0.0, rows), np.append(0.0, wins))
+    share, found = _found_in_top(test)
     names = ["model", "chance"]
     lines = pd.DataFrame(
         {
@@ -116,16 +150,42 @@ def captured(test: pd.DataFrame) -> Any:
     )
 
 
+def lift(test: pd.DataFrame) -> Any:
+    """Return how many times as often the top share of the rows wins as all do."""
+    share, found = _found_in_top(test)
+    points = pd.DataFrame({"share": share[1:], "lift": found[1:] / share[1:]})
+    x = alt.X("share:Q", title="Share of leads, best first", axis=alt.Axis(format="%"))
+    line = alt.Chart(points).mark_line(color=ACCENT)
+    line = line.encode(x=x, y=alt.Y("lift:Q", title="Win rate over that of all"))
+    one = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(color=QUIET)
+    return one.encode(y="lift:Q") + line
+
+
+def _found_in_top(test: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return shares of the rows, best first, and the share of the wins found in each."""
+    ordered = test.sort_values("probability", ascending=False, kind="stable")
+    rows = np.cumsum(ordered["weight"]) / ordered["weight"].sum()
+    wins = np.cumsum((ordered["weight"] * ordered["won"]).to_numpy())
+    wins = wins / max(float(wins[-1]), 1e-12)
+    share = np.linspace(0, 1, 101)
+    return share, np.interp(share, np.append(0.0, rows), np.append(0.0, wins))
+
+
 def replayed_weeks(replay: Replay, cutoff: Cutoff) -> Any:
     """Return MQLs a week of the replay, the won among them marked."""
-    weeks = replay.by_week(1.1 if cutoff.value is None else cutoff.value)
+    tested, number = (replay, np.inf) if cutoff.qualifies_nobody else decided(replay, cutoff)
+    weeks = tested.by_week(number)
     weeks["open or lost"] = weeks["mqls"] - weeks["won"]
     long = weeks.melt("week", ["won", "open or lost"], var_name="outcome", value_name="leads")
     return (
         alt.Chart(long)
-        .mark_bar(size=max(4, WIDTH // (2 * replay.weeks)))
+        .mark_bar()
         .encode(
-            x=alt.X("yearmonthdate(week):T", title="Week"),
+            x=alt.X(
+                "yearmonthdate(week):O",
+                title="Week",
+                axis=alt.Axis(format="%d %b", labelAngle=0, labelOverlap=True),
+            ),
             y=alt.Y("leads:Q", title="MQLs"),
             color=alt.Color(
                 "outcome:N",

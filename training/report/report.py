@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from models.scorer import Scorer
 from training.against_rules import AgainstRules
 from training.audit.findings import Audit
 from training.cutoff import cutoff_curve
+from training.drift import Drift
 from training.evaluation import Evaluation
 from training.funnel.overview import FunnelOverview
+from training.replay import decided
 from training.report import charts
 from training.report.comparison_section import comparison_section
 from training.report.data_section import data_section
 from training.report.funnel_section import funnel_section
 from training.report.pages import write_page
+from training.segments import segment_rates, segments_sentence
 
 FIGURE_NAMES = {
     "mqls_per_week": "MQLs a week",
@@ -27,7 +31,9 @@ FIGURE_NAMES = {
     "precision": "precision",
     "capture": "capture",
     "lead_time_days": "days from MQL to win",
+    "value_per_week": "earned a week after contact costs",
 }
+DRIFT_TOLD = 12
 METRIC_NAMES = {
     "log_loss": "Log loss",
     "brier": "Brier score",
@@ -52,6 +58,7 @@ def write_report(
     audit: Audit | None = None,
     against: AgainstRules | None = None,
     funnel: FunnelOverview | None = None,
+    drift: Sequence[Drift] = (),
 ) -> Path:
     """Write the report to `page`, aside and then renamed, and return its path."""
     sections = {
@@ -61,39 +68,40 @@ def write_report(
         else comparison_section(against.comparison, against.examples),
         "funnel": None if funnel is None else funnel_section(funnel),
     }
-    return write_page("report.html.j2", {**_content(evaluation, scorer), **sections}, page)
+    content = {**_content(evaluation, scorer), **_by_segment(evaluation), **_drift(drift)}
+    return write_page("report.html.j2", {**content, **sections}, page)
 
 
 def _content(evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
     import markupsafe
 
     explained = reasons(scorer, evaluation.explained, num_threads=2)
+    cutoff = scorer.cutoff
     pictures = {
         "reliability": charts.reliability(evaluation.test),
+        "lift": charts.lift(evaluation.test),
+        "distribution": charts.distribution(evaluation.test, cutoff),
         "captured": charts.captured(evaluation.test),
-        "weeks": charts.replayed_weeks(evaluation.replay, scorer.cutoff)
+        "weeks": charts.replayed_weeks(evaluation.replay, cutoff)
         if evaluation.replay.is_dated
         else None,
-        "cutoffs": charts.cutoffs(
-            cutoff_curve(evaluation.past), evaluation.past.weeks, scorer.cutoff
-        ),
+        "cutoffs": charts.cutoffs(cutoff_curve(evaluation.past), evaluation.past.weeks, cutoff),
         "reasons": charts.global_reasons(explained),
     }
     return {
         "facts": scorer.facts,
         "promised_names": FIGURE_NAMES,
         "base_rate": f"{scorer.base_rate:.1%}",
-        "cutoff": scorer.cutoff,
-        "promised": {name: told(name, found) for name, found in scorer.cutoff.evidence.items()},
+        "cutoff": cutoff,
+        "promised": {name: told(name, found) for name, found in cutoff.evidence.items()},
+        "forecast": None if cutoff.forecast is None else told("mqls_per_week", cutoff.forecast),
         "replayed": {
             **dict.fromkeys(
                 ("mqls_per_week", "mqls", "precision", "capture", "lead_time_days"), "-"
             ),
             **{name: told(name, found) for name, found in evaluation.replayed.items()},
         },
-        "backlog": 0
-        if scorer.cutoff.value is None
-        else evaluation.replay.backlog(scorer.cutoff.value),
+        "backlog": backlog(evaluation),
         "unscored_wins": int(evaluation.replay.wins["best_before"].isna().sum()),
         "scored_wins": int(evaluation.replay.wins["best_before"].notna().sum()),
         "skill": told("skill", evaluation.skill),
@@ -121,6 +129,54 @@ def _content(evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
     }
 
 
+def backlog(evaluation: Evaluation) -> int:
+    """Return how many leads were above their cutoff when the test weeks began."""
+    if evaluation.cutoff.qualifies_nobody:
+        return 0
+    replay, number = decided(evaluation.replay, evaluation.cutoff)
+    return replay.backlog(number)
+
+
+def _by_segment(evaluation: Evaluation) -> dict[str, Any]:
+    """Return whether the probabilities hold in each segment, attribute by attribute."""
+    import markupsafe
+
+    rates = segment_rates(evaluation.test, evaluation.test_segments)
+    attributes = []
+    for name, of_one in rates.groupby("attribute", sort=False):
+        title = str(name).replace("_", " ")
+        curves = charts.reliability_of_segments(
+            evaluation.test, evaluation.test_segments[str(name)]
+        )
+        attributes.append(
+            {
+                "title": title,
+                "rates": markupsafe.Markup(
+                    charts.svg(charts.segments(of_one), height=24 * len(of_one))
+                ),
+                "curves": {
+                    value: markupsafe.Markup(charts.svg(chart, width=230, height=150))
+                    for value, chart in curves.items()
+                },
+            }
+        )
+    return {"segments_told": segments_sentence(rates), "segments": attributes}
+
+
+def _drift(drift: Sequence[Drift]) -> dict[str, Any]:
+    rows = [
+        {
+            "name": found.name.replace("_", " "),
+            "family": found.family,
+            "psi": f"{found.psi:.2f}",
+            "size": found.size,
+            "missing": f"{found.missing_before:.0%}, {found.missing_after:.0%}",
+        }
+        for found in drift
+    ]
+    return {"drifted": rows[:DRIFT_TOLD], "drifted_further": max(len(rows) - DRIFT_TOLD, 0)}
+
+
 def told(name: str, found: Estimate) -> str:
     """Return a figure with its interval for people, NaN as a dash.
 
@@ -140,7 +196,7 @@ def told(name: str, found: Estimate) -> str:
 def _number(name: str, value: float) -> str:
     if name in ("precision", "capture", "skill") or name.startswith("capture_"):
         return f"{value:.0%}"
-    if name in ("mqls_per_week", "lead_time_days", "mqls"):
+    if name in ("mqls_per_week", "lead_time_days", "mqls", "value_per_week"):
         return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
     if name.startswith("lift"):
         return f"{value:.1f}"

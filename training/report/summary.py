@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.cutoff import Cutoff
 from training.recipe import Training
-from training.report.report import told
+from training.report.report import backlog, told
 
 
 def summary_lines(trained: Training) -> list[str]:
@@ -42,23 +43,30 @@ def summary_lines(trained: Training) -> list[str]:
 
 def _cutoff_lines(trained: Training) -> list[str]:
     cutoff, evaluation = trained.scorer.cutoff, trained.evaluation
-    if cutoff.value is None:
+    if cutoff.qualifies_nobody:
         return [f"No cutoff: {cutoff.reason} Nobody is marked as an MQL."]
     replayed = dict.fromkeys(("precision", "capture", "lead_time_days"), "-")
     replayed |= {name: told(name, found) for name, found in evaluation.replayed.items()}
-    backlog = evaluation.replay.backlog(cutoff.value)
     volume = replayed.get("mqls_per_week", replayed.get("mqls", "-"))
     title = "MQLs a week" if "mqls_per_week" in replayed else "MQLs"
     lines = [
-        f"MQL from a probability of {cutoff.value:.1%}. {cutoff.reason}",
+        f"{_from(cutoff)} {cutoff.reason}",
         f"On the test {'weeks' if 'mqls_per_week' in replayed else 'leads'} that would have been:",
-        f"  {title:<18} {volume} (and {backlog:,} in the backlog at the start)",
+        f"  {title:<18} {volume} (and {backlog(evaluation):,} in the backlog at the start)",
         f"  precision          {replayed['precision']} of them closed",
         f"  capture            {replayed['capture']} of the wins{_in_time(trained.facts)}",
     ]
     if replayed["lead_time_days"] != "-":
         lines.append(f"  lead time          {replayed['lead_time_days']} days from MQL to win")
     return lines
+
+
+def _from(cutoff: Cutoff) -> str:
+    if not cutoff.segments:
+        return f"MQL from a probability of {cutoff.value:.1%}."
+    own = ", ".join(f"{value} {at:.1%}" for value, at in sorted(cutoff.segments.items())[:6])
+    rest = "nobody else" if cutoff.value is None else f"{cutoff.value:.1%} elsewhere"
+    return f"MQL from a probability by {cutoff.segment_by}: {own}; {rest}."
 
 
 def _in_time(facts: dict[str, Any]) -> str:
