@@ -13,17 +13,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from flat_files import write_flat
-from small_crm import small_config, small_demo, small_evaluation, small_examples
+from small_crm import small_config, small_demo, small_evaluation, small_examples, small_tables
 
 from features.config import Config
 from features.errors import InputError
+from features.loading.load_report import LoadReport
 from features.loading.sources import load_tables
 from features.snapshots import mondays
 from models.bundle import open_bundle
 from models.registry import connect, fetch_bundle
+from models.rules import RulesScorer, read_rules
+from training.comparison_command import compare_with_rules
+from training.comparison_record import read_record
+from training.demo import demo_rules
+from training.drift import drift_of
 from training.evaluation import evaluate_recipe, split_examples
 from training.metrics import auc, log_loss
 from training.recipe import HEADLINES, Training, examples_of, load, train
+from training.report.report import write_report
 from training.report.summary import summary_lines
 from training.simulate import write_demo
 from training.steps import Steps
@@ -58,8 +65,13 @@ def trained(
     root = working_folder(tmp_path_factory.mktemp("root"), migrated_store)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        seeds = (CONFIG, small_config(training={"seed": 1, "folds": 4}))
-        return root, [train(config, crm, root, Steps()) for config in seeds]
+        (root / "rules.toml").write_text(demo_rules(), encoding="utf-8")
+        rules = read_rules(root / "rules.toml")
+        second = small_config(training={"seed": 1, "folds": 4})
+        return root, [
+            train(CONFIG, crm, root, Steps(), rules),
+            train(second, crm, root, Steps()),
+        ]
 
 
 def bundle_files(root: Path, model_id: str | None = None) -> dict[str, bytes]:
@@ -119,10 +131,67 @@ def test_the_run_tells_params_metrics_with_intervals_digests_report_and_bundle(t
     )
 
 
+def test_the_bundle_holds_the_rules_and_the_comparison_without_any_lead(trained):
+    root, (first, second) = trained
+    folder = fetch_bundle("champion", CONFIG.tracking, root)[0]
+    record = read_record(folder)
+    assert record == json.loads(json.dumps(first.against.record))
+    for name in ("precision", "capture"):
+        difference = record["equal_volume"][f"{name}_difference"]
+        assert difference["low"] <= difference["value"] <= difference["high"]
+    kept = RulesScorer.from_dict(json.loads((folder / "rules.json").read_text(encoding="utf-8")))
+    rows = small_examples().snapshots.tail(300)
+    pd.testing.assert_frame_equal(kept.score(rows), first.against.rules.score(rows))
+    ids = small_tables().leads["lead_id"].unique()
+    told = (folder / "comparison.json").read_text() + (folder / "rules.json").read_text()
+    assert not [lead for lead in ids if lead in told]
+    assert second.against is None
+    assert read_record(fetch_bundle("challenger", CONFIG.tracking, root)[0]) is None
+
+
+def test_compare_tells_what_is_stored_and_computes_it_for_other_rules(trained, crm):
+    root, _ = trained
+
+    def compared(name: str, selector: str = "champion"):
+        return compare_with_rules(CONFIG, root / name, crm, root, selector, Steps())
+
+    stored = compared("rules.toml")
+    assert stored.is_stored
+    other = demo_rules().replace("mql_threshold = 70", "mql_threshold = 60")
+    (root / "other.toml").write_text(other, encoding="utf-8")
+    anew = compared("other.toml")
+    assert not anew.is_stored
+    assert anew.record["rules_threshold"] == 60
+    volumes = [one.record["as_set"]["rules"]["mqls_per_week"]["value"] for one in (stored, anew)]
+    assert volumes[0] < volumes[1]
+    # the challenger was trained without rules, but kept its weeks; other seeds, the same leads
+    later = compared("rules.toml", "challenger")
+    assert not later.is_stored
+    assert later.record["as_set"]["rules"] == stored.record["as_set"]["rules"]
+
+
+def test_the_report_begins_with_the_verdict_and_tells_of_funnel_segments_and_drift(trained, crm):
+    root, (first, _) = trained
+    page = root / ".closedwon" / "with_rules.html"
+    findings = (first.funnel, drift_of(small_examples(), first.evaluation.split))
+    write_report(first.evaluation, first.scorer, LoadReport((), None, {}), page, None, first.audit,
+                 first.against, *findings)  # fmt: skip
+    html = page.read_text(encoding="utf-8")
+    verdict = first.against.record["sentences"]["verdict"].split(",")[0]
+    headings = [
+        "Which open leads will close", verdict, "The cutoff, and what it promises",
+        "Model against rules", "Do the probabilities hold?", "From MQL to win",
+        "What changed between the fit and the test window", "Model card",
+    ]  # fmt: skip
+    places = [html.index(heading) for heading in headings]
+    assert places == sorted(places)
+    assert "lead age days" in html[places[6] :]  # a young CRM's leads grow older
+
+
 def test_nothing_half_made_is_left_beside_the_store_and_the_report(trained):
     root, _ = trained
     left = {path.name for path in (root / ".closedwon").iterdir()}
-    assert left <= {"mlflow.db", "mlartifacts", "report.html", "rejects"}
+    assert left <= {"mlflow.db", "mlartifacts", "report.html", "with_rules.html", "rejects"}
 
 
 def test_the_summary_and_the_json_tell_the_main_figures(trained):
@@ -141,9 +210,11 @@ TRAIN_AGAIN = """
 import sys
 from pathlib import Path
 from small_crm import small_config
+from models.rules import read_rules
 from training.recipe import train
 from training.steps import Steps
-train(small_config(), Path(sys.argv[1]), Path(sys.argv[2]), Steps())
+crm, root, rules = map(Path, sys.argv[1:])
+train(small_config(), crm, root, Steps(), read_rules(rules))
 """
 
 
@@ -164,7 +235,7 @@ def test_the_same_data_config_and_seed_give_a_byte_identical_bundle(
         "PYTHONHASHSEED": "4711",
     }
     subprocess.run(
-        [sys.executable, "-c", TRAIN_AGAIN, str(shuffled), str(again)],
+        [sys.executable, "-c", TRAIN_AGAIN, shuffled, again, root / "rules.toml"],
         cwd=tmp_path,
         env=environment,
         check=True,

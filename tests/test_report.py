@@ -64,6 +64,13 @@ def assert_harmless(html: str) -> None:
     assert not [name for name in found.attributes if name.startswith("on")]
 
 
+def of_segments(html: str) -> int:
+    """How many pictures tell the calibration by segment: one an attribute, and curves."""
+    attributes = html.count('aria-label="Won and predicted, by ')
+    assert attributes
+    return attributes + html.count('aria-label="Predicted against observed, ')
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
@@ -95,7 +102,7 @@ def test_the_report_tells_the_main_figures_with_their_intervals(page):
     for name in evaluation.baselines:
         assert name.replace("_", " ") in html
     assert told("skill", evaluation.skill) in html
-    assert html.count("<svg") == 5
+    assert html.count("<svg") == 7 + of_segments(html)
     assert f"{evaluation.replay.backlog(evaluation.cutoff.value)} in the backlog" in html
 
 
@@ -126,7 +133,7 @@ def test_hostile_names_and_values_are_text(tmp_path):
     html = page.read_text(encoding="utf-8")
     assert_harmless(html)
     assert SCRIPT in "".join(Tags(html).text)  # told, as text
-    assert html.count("<svg") == 4  # no weeks without dates
+    assert html.count("<svg") == 6 + of_segments(html)  # no weeks without dates
 
 
 def test_a_report_without_a_cutoff_says_so_and_marks_nobody(tmp_path):
@@ -179,11 +186,11 @@ def test_the_report_shows_the_data_and_the_audit_with_pictures(tmp_path):
     assert "silent from 2025-05-01 to 2025-05-31" in text
     assert text.index("Leakage audit") < text.index("Events a day, by type")
     # the broken type comes first and is shaded; at most twelve types, two of maturity, one of
-    # missing values, and the five of the model
-    titles = re.findall(r"<h4>(.*?)</h4>", html)
+    # missing values, and those of the model
+    titles = re.findall(r"<h4>(.*?)</h4>", html[html.index("Events a day, by type") :])
     assert titles[0] == "page_view"
     assert len(titles) == 12
-    assert html.count("<svg") == 12 + 2 + 1 + 5
+    assert html.count("<svg") == 12 + 2 + 1 + 7 + of_segments(html)
 
 
 def test_every_piece_of_evidence_stands_beside_its_column(tmp_path):
