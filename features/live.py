@@ -169,9 +169,10 @@ def _coded(texts: Sequence[str | None], codes: dict[str | None, int]) -> Int32s:
     """Return the code of each text, -1 for None; with few codes by way of bytes, twice as fast."""
     codes[None] = _NONE
     try:
-        found = np.frombuffer(bytes(map(codes.__getitem__, texts)), np.uint8).astype(np.int32)
+        letters = bytes(map(codes.__getitem__, texts))
         if len(codes) <= _NONE:  # else 255 may be the code of a text
-            if None in texts:
+            found = np.frombuffer(letters, np.uint8).astype(np.int32)
+            if _NONE in letters:
                 found[found == _NONE] = -1
             return found
     except ValueError:  # a code above 255

@@ -135,9 +135,7 @@ class Past:
         asked.fill_funnel(plans.funnel_rows, plans.funnel_columns, matrix)
         for column, feature in plans.attribute_numbers:
             matrix[:, column] = asked.number(feature)
-        for feature in plans.attribute_categories:
-            categories[feature.name] = asked.category(feature)
-        return matrix, categories
+        return matrix, categories | asked.categories(plans.attribute_categories)
 
     def snapshots(self, index: pd.DataFrame) -> pd.DataFrame:
         """Return the snapshots of `index`: its four columns, then the features.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -165,19 +166,26 @@ class Asked:
         found = self.columns.records.attributes.numbers(feature.stream)
         return np.asarray(_picked(found, self._rows_of(feature)))
 
-    def category(self, feature: Feature) -> Texts:
-        """Return a category column; missing where the attribute is."""
+    def categories(self, features: Sequence[tuple[Feature, str]]) -> dict[str, Texts]:
+        """Return category columns by name; missing where the attribute is.
+
+        Each feature comes with the table of its attribute, `leads` or `accounts`.
+        """
         attributes = self.columns.records.attributes
-        if feature.aggregation not in FIT_AGGREGATIONS:
-            texts: Texts = attributes.texts(feature.stream)
-        else:
-            values = attributes.values(feature.stream)
-            texts = (
-                [fit_value(feature.aggregation, value) for value in values]
-                if isinstance(values, list)
-                else fit_values(feature.aggregation, values)
-            )
-        return taken(texts, self._rows_of(feature))
+        found: dict[str, Texts] = {}
+        for feature, table in features:
+            kind, rows = feature.aggregation, self._rows[table]
+            if kind == "attribute":
+                texts = attributes.texts(feature.stream)
+            else:
+                values = attributes.values(feature.stream)
+                texts = (
+                    [fit_value(kind, value) for value in values]
+                    if isinstance(values, list)
+                    else fit_values(kind, values)
+                )
+            found[feature.name] = taken(texts, rows)
+        return found
 
     def _rows_of(self, feature: Feature) -> Int64s:
         return self._rows[feature.stream.partition(".")[0]]
@@ -323,5 +331,7 @@ def _days(as_of, instant):  # type: ignore[no-untyped-def]
 def taken(texts: Texts, rows: Int64s) -> Texts:
     """Return the texts in `rows`, missing for -1."""
     if isinstance(texts, list):
+        if len(rows) == 1:  # one lead, the live path: most of what it takes is calls
+            return [texts[rows[0]] if rows[0] >= 0 else None]
         return [texts[row] if row >= 0 else None for row in rows.tolist()]
     return texts.take(rows, allow_fill=True)

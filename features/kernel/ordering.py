@@ -116,10 +116,41 @@ def ordered_at_once(events, n_timelines):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _order(events, first, last, ordered):  # type: ignore[no-untyped-def]
-    """Fill the slices of the timelines [first, last) of `ordered`.
+    """Fill the slices of the timelines [first, last) of `ordered`."""
+    if ordered.starts[last] - ordered.starts[first] <= _BUCKET:
+        _order_few(events, first, last, ordered)
+    else:
+        _order_many(events, first, last, ordered)
 
-    Events go to buckets of neighbouring timelines first, column by column to the place where the
-    bucket will be. Looking for them one timeline after the other would wait for memory each time.
+
+@njit(cache=True, nogil=True)
+def _order_few(events, first, last, ordered):  # type: ignore[no-untyped-def]
+    starts = ordered.starts
+    low, high = starts[first], starts[last]
+    order, spare = np.empty(high - low, np.int32), np.empty(high - low, np.int32)
+    free = starts[first:last] - low
+    for event in range(len(events.timelines)):
+        timeline = events.timelines[event] - first
+        if 0 <= timeline < len(free):
+            order[free[timeline]] = event
+            free[timeline] += 1
+    _sort_each(events, starts[first : last + 1] - low, order, spare)
+    _take(events.visible, order, ordered.visible[low:high])
+    _take(events.occurred, order, ordered.occurred[low:high])
+    _take(events.kinds, order, ordered.kinds[low:high])
+    _take(events.values, order, ordered.values[low:high])
+    _take(events.members, order, ordered.members[low:high])
+    _take(events.contents, order, ordered.contents[low:high])
+    _take(events.campaigns, order, ordered.campaigns[low:high])
+    _take(events.channels, order, ordered.channels[low:high])
+    _order_by_occurrence(ordered, first, last, spare)
+
+
+@njit(cache=True, nogil=True)
+def _order_many(events, first, last, ordered):  # type: ignore[no-untyped-def]
+    """Order events that go to buckets of neighbouring timelines first, column by column.
+
+    Looking for them one timeline after the other would wait for memory each time.
     """
     starts = ordered.starts
     size = max(_BUCKET, (starts[last] - starts[first]) // _BUCKETS)
@@ -201,16 +232,40 @@ def _order_bucket(ordered, first, begin, end, order, spare):  # type: ignore[no-
         timeline = ordered.by_occurrence[position] + first - begin
         order[free[timeline]] = position
         free[timeline] += 1
-    for timeline in range(begin, end):
-        _sort(order, starts[timeline] - low, starts[timeline + 1] - low, spare, ordered, False)
+    _sort_each(ordered, starts[begin : end + 1] - low, order, spare)
+
+
+@njit(cache=True, nogil=True)
+def _sort_each(events, starts, order, spare):  # type: ignore[no-untyped-def]
+    """Put each slice of `order` into total order; most are in it, and looking at that is quick."""
+    visible, occurred = events.visible, events.occurred
+    for timeline in range(len(starts) - 1):
+        low, high = starts[timeline], starts[timeline + 1]
+        for place in range(low + 1, high):
+            one, two = order[place - 1], order[place]
+            if visible[one] > visible[two] or (
+                visible[one] == visible[two]
+                and (
+                    occurred[one] > occurred[two]
+                    or (occurred[one] == occurred[two] and _follows(one, two, events, False))
+                )
+            ):
+                _sort(order, low, high, spare, events, False)
+                break
 
 
 @njit(cache=True, nogil=True)
 def _permute(column, order, low, high, aside):  # type: ignore[no-untyped-def]
     if len(column):
-        for position in range(low, high):
-            aside[position - low] = column[order[position - low]]
+        _take(column, order[: high - low], aside)
         column[low:high] = aside[: high - low]
+
+
+@njit(cache=True, nogil=True)
+def _take(column, order, taken):  # type: ignore[no-untyped-def]
+    if len(column):
+        for place in range(len(order)):
+            taken[place] = column[order[place]]
 
 
 @njit(cache=True, nogil=True)

@@ -126,8 +126,8 @@ class Plans:
     "Columns of the numbers of the funnel, and which row of FUNNEL each is."
     attribute_numbers: tuple[tuple[int, Feature], ...]
     "The number features that are an attribute, with their columns."
-    attribute_categories: tuple[Feature, ...]
-    "The category features read off an attribute."
+    attribute_categories: tuple[tuple[Feature, str], ...]
+    "The category features read off an attribute, and of which table it is."
     number_names: tuple[str, ...]
     own_columns: Int64s
     group_columns: Int64s
@@ -152,7 +152,7 @@ class Plans:
                 [FUNNEL.index(f.aggregation) for f in numbers if f.aggregation in FUNNEL], np.int64
             ),
             tuple((n, f) for n, f in enumerate(numbers) if f.aggregation == "attribute"),
-            tuple(f for f in others if f.dtype == "category"),
+            tuple((f, f.stream.partition(".")[0]) for f in others if f.dtype == "category"),
             tuple(feature.name for feature in numbers),
             np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_LEAD], np.int64),
             np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_ACCOUNT], np.int64),
