@@ -27,7 +27,7 @@ from features.facts.histories import (
 )
 from features.facts.identity import AccountFrom, People, people_of
 from features.facts.records import Records
-from features.fit.fit_columns import FIT_AGGREGATIONS, fit_value, fit_values
+from features.fit.fit_columns import fit_value, fit_values
 
 Floats = npt.NDArray[np.float64]
 Texts = pd.api.extensions.ExtensionArray | list[str | None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -175,6 +176,7 @@ def _is_dropped(attribute: Attribute, config: FeatureConfig) -> bool:
     return attribute.column in config.drop or attribute.stream in config.drop
 
 
+@lru_cache(maxsize=1 << 14)  # titles, domains and sizes repeat from lead to lead
 def fit_value(aggregation: str, value: str | float | None) -> str | None:
     """Return the category that one value of the column gives; None where it gives none.
 
