@@ -40,6 +40,7 @@ def drawn_weeks(
     as_of = MONDAY + pd.to_timedelta(7 * when, unit="D")
     days = (win_day[lead] - as_of).days.to_numpy(float)
     won = (won_at[lead] > 0) & (days >= 0)
+    worked = (random.random(leads) < 0.4).astype(float)
     scored = pd.DataFrame(
         {
             "lead_id": pd.array(names[lead], dtype="str"),
@@ -49,7 +50,8 @@ def drawn_weeks(
             "won_in_horizon": won.astype(float),
             "days_to_win": np.where(won, days, np.nan),
             "opportunity_id": pd.array(np.where(won, names[lead], None), dtype="str"),
-            "worked": (random.random(leads) < 0.4)[lead].astype(float),
+            "worked": worked[lead],
+            "account_worked": np.maximum.reduceat(worked, np.arange(0, leads, 2))[lead // 2],
             "points": np.round(40 + 10 * (wish + random.normal(0, rules_noise, wish.shape)))[
                 lead, when
             ],

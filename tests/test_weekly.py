@@ -23,6 +23,7 @@ from training.cutoff import cutoff_curve
 from training.evaluation import PAST_WEEKS, WARM_UP_WEEKS, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_tables
 from training.metrics import log_loss
+from training.part_examples import ACCOUNT
 from training.replay import build_replay
 from training.steps import Steps
 from training.weekly import (
@@ -30,6 +31,7 @@ from training.weekly import (
     scored_examples,
     won_examples,
     won_opportunities,
+    work_of_sales,
     worked_within,
 )
 
@@ -93,7 +95,13 @@ def test_worked_is_sales_taking_the_lead_up_within_the_horizon(worked_day, stage
     )
     as_of = pd.Series([day(7)] * 2, dtype="datetime64[us]")
     rows = pd.DataFrame({"lead_id": pd.Series(["b", "a"], dtype="str"), "as_of": as_of})
-    assert worked_within(tables, rows, horizon_days=91).tolist() == [0.0, expected]
+    work = work_of_sales(tables, pd.Series({"a": 0, "b": 0}))
+    assert worked_within(work, rows, 91, "lead_id").tolist() == [0.0, expected]
+    # b's colleague was worked, so its account was
+    rows[ACCOUNT] = [0, 0]
+    assert worked_within(work, rows, 91, ACCOUNT).tolist() == [expected, expected]
+    rows[ACCOUNT] = [1, 0]
+    assert worked_within(work, rows, 91, ACCOUNT).tolist() == [0.0, expected]
 
 
 def test_rows_carry_points_segments_and_whether_sales_worked_them():

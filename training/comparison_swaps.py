@@ -14,8 +14,6 @@ from training.replay import Replay
 MODEL, RULES = "model", "rules"
 SWAP_INS, SWAP_OUTS = "swap_ins", "swap_outs"
 GROUPS = (MODEL, RULES, SWAP_INS, SWAP_OUTS)
-LEAST_UNWORKED = 10
-"With fewer leads that nobody worked, nothing is said about them."
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,10 @@ class Group:
     precision_worked: Estimate | None
     precision_unworked: Estimate | None
     without_work: Estimate | None
-    """Between which win rates they would have closed had sales worked none of them: from that of
-    the unworked to that of all, each at its end of the 90% interval. The value is that of the
-    unworked. It holds if work helps or does nothing, and sales does not leave the best aside."""
+    """Between which win rates they would have closed had sales worked nobody: the wins at accounts
+    that sales did not work (the value) are the least, all wins the most, each as a share of all
+    these leads and at its end of the 90% interval. It holds if work never costs a win, whichever
+    leads sales chooses (the bounds of Manski 1990 under a monotone response)."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,15 @@ class Swaps:
 
     leads: pd.DataFrame
     """A row per lead that only one flags: lead_id, account, as_of, by (`model`: swapped in,
-    `rules`: swapped out), probability, points, won, worked, and is_known, whether the other one
-    had flagged it before the window. Sorted by `by`, then the highest of its own number."""
+    `rules`: swapped out), probability, points, won, worked, account_worked, and is_known, whether the
+    other one had flagged it before the window. Sorted by `by`, then the highest of its own number."""
     groups: dict[str, Group]
     "`model` and `rules`: all of their MQLs; `swap_ins`, `swap_outs`."
     known: dict[str, int]
     "`swap_ins`, `swap_outs`: of these the other one had flagged before the window began."
     difference_without_work: Estimate | None
     """Swap-ins' win rate less swap-outs', had sales worked neither: the whole range that
-    `without_work` of both leaves; value: that of the unworked. None where too few are."""
+    `without_work` of both leaves. None where nothing tells which leads sales worked."""
 
 
 def find_swaps(model: Replay, rules: Replay, cutoff: float, threshold: float) -> Swaps:
@@ -98,6 +97,7 @@ def _told(mqls: pd.DataFrame, by: str, known: pd.Series) -> pd.DataFrame:
             "points": mqls["points"].to_numpy(),
             "won": mqls["won_in_horizon"].to_numpy(),
             "worked": mqls["worked"].to_numpy(),
+            "account_worked": mqls["account_worked"].to_numpy(),
             "is_known": mqls["lead_id"].isin(known).to_numpy(),
         }
     )
@@ -116,8 +116,8 @@ def _group(rows: pd.DataFrame) -> Group:
 
     is_told = np.isfinite(worked)
     everybody = rate(won, np.ones(len(rows), bool))
-    unworked = rate(won, worked == 0)
-    are_enough = int((worked == 0).sum()) >= LEAST_UNWORKED
+    untouched = rows["account_worked"].to_numpy(float) == 0
+    least = rate(won * untouched, np.ones(len(rows), bool)) if is_told.any() else None
     return Group(
         leads=len(rows),
         won=int(won.sum()),
@@ -125,17 +125,13 @@ def _group(rows: pd.DataFrame) -> Group:
         worked=int((worked == 1).sum()) if is_told.any() else None,
         worked_share=rate(worked, is_told),
         precision_worked=rate(won, worked == 1),
-        precision_unworked=unworked,
-        without_work=_spanned(unworked, everybody) if are_enough else None,
+        precision_unworked=rate(won, worked == 0),
+        without_work=_spanned(least, everybody),
     )
 
 
-def _spanned(unworked: Estimate | None, everybody: Estimate | None) -> Estimate | None:
-    if unworked is None or everybody is None:
-        return None
-    lows = [e.low for e in (unworked, everybody) if e.low is not None]
-    highs = [e.high for e in (unworked, everybody) if e.high is not None]
-    return Estimate(unworked.value, min(lows), max(highs))
+def _spanned(least: Estimate | None, most: Estimate | None) -> Estimate | None:
+    return None if least is None or most is None else Estimate(least.value, least.low, most.high)
 
 
 def _difference(ins: Estimate | None, outs: Estimate | None) -> Estimate | None:

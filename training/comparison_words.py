@@ -277,8 +277,9 @@ def _work(comparison: Comparison) -> str:
     if any(found is None or found.low is None for found in ranges):
         return text
     return text + (
-        f" Had sales worked none of them, those swapped in would have closed at {_range(ranges[0])}"
-        f" and those swapped out at {_range(ranges[1])}."
+        f" Had sales worked nobody, those swapped in would have closed at {_range(ranges[0])}"
+        f" and those swapped out at {_range(ranges[1])}: from the wins at accounts that sales did "
+        "not work to all wins."
     )
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from models.rules import RulesScorer
 
 SCORED_COLUMNS = ("lead_id", "account", "as_of", "probability", "won_in_horizon", "days_to_win",
-                  "opportunity_id", "worked", "points", "model_probability")  # fmt: skip
+                  "opportunity_id", "worked", "account_worked", "points",
+                  "model_probability")  # fmt: skip
 WORKED_STAGES = ("sal", "sql")
 
 
@@ -41,8 +42,9 @@ class ScoredWeeks:
 
     scored: pd.DataFrame
     """lead_id, account, as_of, probability, won_in_horizon, days_to_win, opportunity_id, worked
-    (1 or 0: whether sales worked it, see `worked_within`; NaN: unknown), points (only with rules),
-    and one column per segment. A row per eligible lead and week."""
+    and account_worked (1 or 0: whether sales worked the lead, or anybody of its account, see
+    `worked_within`; NaN: unknown), points (only with rules), and one column per segment. A row per
+    eligible lead and week."""
     wins: pd.DataFrame
     "opportunity_id, lead_id, account, created_at, amount; a row per lead of every won opportunity"
     start: pd.Timestamp
@@ -103,7 +105,7 @@ def score_weeks(
     if len(parts) > 1:
         scored = scored.sort_values(["as_of", "lead_id"], ignore_index=True)
     if not scored["worked"].any():
-        scored["worked"] = np.nan  # nobody wrote it down
+        scored[["worked", "account_worked"]] = np.nan  # nobody wrote it down
     return scored
 
 
@@ -130,6 +132,8 @@ def _score_part(
             if rules is not None:
                 points[rows] = rules.points(snapshots)
         columns.append(snapshots[list(segments)])
+    component = part.account_components(config.population.account_from)
+    work, horizon = work_of_sales(part.tables, component), config.training.horizon_days
     scored = pd.DataFrame(
         {
             "lead_id": labelled["lead_id"],
@@ -139,7 +143,8 @@ def _score_part(
             "won_in_horizon": labelled[WON],
             "days_to_win": labelled[DAYS],
             "opportunity_id": labelled[OPPORTUNITY],
-            "worked": worked_within(part.tables, labelled, config.training.horizon_days),
+            "worked": worked_within(work, labelled, horizon, "lead_id"),
+            "account_worked": worked_within(work, labelled, horizon, ACCOUNT),
         }
     )
     if rules is not None:
@@ -147,22 +152,34 @@ def _score_part(
     return pd.concat([scored, pd.concat(columns, ignore_index=True)], axis=1)
 
 
-def worked_within(tables: Tables, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
-    """Return 1.0 for rows (lead_id, as_of) whose lead sales worked within the horizon, else 0.0.
+def work_of_sales(tables: Tables, component: pd.Series) -> pd.DataFrame:
+    """Return lead_id, account component and recorded_at of all that says sales worked a lead.
 
-    Worked: a change to sal or sql, or a verdict whatever it says, recorded in
-    `[as_of, as_of + horizon)`. An opportunity is not asked for: every win has one, so counting
-    it would make each win worked by definition, and the unworked win never.
+    A change to sal or sql, or a verdict whatever it says. An opportunity is not asked for: every
+    win has one, so counting it would make each win worked by definition, and the unworked win
+    never. `component`: of each lead, by its id.
     """
     changes = tables.stage_changes
     taken_up = changes[changes["stage"].isin(WORKED_STAGES)]
     columns = ["lead_id", "recorded_at"]
     work = pd.concat([taken_up[columns], tables.verdicts[columns]], ignore_index=True)
+    return work.assign(**{ACCOUNT: component.reindex(work["lead_id"]).to_numpy()})
+
+
+def worked_within(
+    work: pd.DataFrame, rows: pd.DataFrame, horizon_days: int, whose: str
+) -> np.ndarray:
+    """Return 1.0 for rows that sales worked in `[as_of, as_of + horizon)`, else 0.0.
+
+    `work` is that of `work_of_sales`; `whose`, a column of both, says whether the lead itself was
+    worked (`lead_id`) or anybody of its account (ACCOUNT).
+    """
     found = pd.merge_asof(
-        rows[["lead_id", "as_of"]].reset_index(drop=True).rename_axis("row").reset_index()
+        rows[[whose, "as_of"]].reset_index(drop=True).rename_axis("row").reset_index()
         .sort_values("as_of", kind="stable"),
-        work.sort_values("recorded_at", kind="stable"),
-        left_on="as_of", right_on="recorded_at", by="lead_id", direction="forward",
+        work[work[whose].notna()].astype({whose: rows[whose].dtype})
+        .sort_values("recorded_at", kind="stable"),
+        left_on="as_of", right_on="recorded_at", by=whose, direction="forward",
     ).sort_values("row")  # fmt: skip
     waited = found["recorded_at"] - found["as_of"]
     return (waited < pd.Timedelta(days=horizon_days)).to_numpy(float)
@@ -209,6 +226,7 @@ def scored_examples(
             "days_to_win": examples.days_to_win[rows],
             "opportunity_id": pd.array(examples.opportunity[rows], dtype="str"),
             "worked": np.nan,
+            "account_worked": np.nan,
         }
     )
     if rules is not None:
