@@ -260,7 +260,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare model and rules, side by side, on the test weeks of the model's evaluation."""
-    from training.comparison_command import compare_with_rules
+    from training.comparison.command import compare_with_rules
 
     table = _rules_beside(config, rules)
     with _steps(as_json) as steps:

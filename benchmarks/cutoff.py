@@ -17,7 +17,7 @@ import pandas as pd
 
 from features.config import CutoffConfig
 from models.cutoff import Cutoff
-from training.cutoff import choose_cutoff, cutoff_curve
+from training.cutoffs.cutoff import choose_cutoff, cutoff_curve
 from training.replay import Replay, build_replay
 
 WARM_UP, PAST, HORIZON, AHEAD = 8, 26, 13, 13

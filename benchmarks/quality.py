@@ -26,7 +26,7 @@ from features.config import Config, FlatSource
 from features.loading.flat import load_flat, load_flat_rows
 from models.encoding import fit_encoder
 from training.examples import Examples, examples_from_flat
-from training.fit import choose, fit_model
+from training.fitting.fit import choose, fit_model
 from training.metrics import resamples, row_log_loss, with_intervals
 
 SETS = ("loan_time", "olist_time", "shoppers", "xeducation")

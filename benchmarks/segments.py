@@ -28,10 +28,10 @@ import pandas as pd
 
 from features.config import Config
 from features.loading.sources import load_tables
-from training.comparison_segments import segment_columns
+from training.comparison.segments import segment_columns
 from training.evaluation import split_examples
 from training.examples import examples_from_tables
-from training.fit import choose, fit_model
+from training.fitting.fit import choose, fit_model
 from training.reliability import rates_by, reliability_bins
 from training.segments import segment_rates
 from training.simulate import simulate, write_demo

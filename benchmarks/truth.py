@@ -28,7 +28,7 @@ from features.loading.sources import load_tables
 from features.snapshots import build_snapshots, lead_weeks, mondays
 from training.evaluation import split_examples
 from training.examples import examples_from_tables
-from training.fit import choose, fit_model
+from training.fitting.fit import choose, fit_model
 from training.metrics import auc, calibration_error, log_loss
 from training.simulate import simulate, write_demo
 

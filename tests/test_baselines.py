@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.baselines import baseline_probabilities, best_feature, logistic_regression
-from training.boost import Rows
+from training.fitting.baselines import baseline_probabilities, best_feature, logistic_regression
+from training.fitting.boost import Rows
 from training.metrics import auc, log_loss
 
 

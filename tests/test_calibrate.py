@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from models.calibration import Calibration
-from training.calibrate import PRIOR_WINS, STIFFNESS, choose_half_life, fit_calibration
+from training.fitting.calibrate import PRIOR_WINS, STIFFNESS, choose_half_life, fit_calibration
 
 DAY = np.timedelta64(1, "D")
 

@@ -12,11 +12,11 @@ from small_comparison import drawn_weeks, true_weeks
 from small_crm import small_config
 
 from models.cutoff import Cutoff
-from training.comparison import PAIRS, compare_weeks, tune_threshold
-from training.comparison_figures import accounts_of, draws, everybody, paired, sides
-from training.comparison_record import comparison_lines, comparison_record
-from training.comparison_swaps import find_swaps
-from training.comparison_words import direction, sentences
+from training.comparison.comparison import PAIRS, compare_weeks, tune_threshold
+from training.comparison.figures import accounts_of, draws, everybody, paired, sides
+from training.comparison.record import comparison_lines, comparison_record
+from training.comparison.swaps import find_swaps
+from training.comparison.words import direction, sentences
 from training.replay import decided
 
 THRESHOLD = 40.0

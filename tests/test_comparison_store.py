@@ -13,10 +13,10 @@ from features.parts.partitions import Partitions
 from models.cutoff import Cutoff
 from models.rules import RulesScorer
 from models.rules_table import RulesTable
-from training.comparison import compare_weeks
-from training.comparison_examples import swap_examples
-from training.comparison_record import comparison_record, rules_digest
-from training.comparison_store import (
+from training.comparison.comparison import compare_weeks
+from training.comparison.examples import swap_examples
+from training.comparison.record import comparison_record, rules_digest
+from training.comparison.store import (
     StoredWeeks,
     _with_points,
     read_weeks,

@@ -13,7 +13,7 @@ from features.config import CutoffConfig
 from features.errors import InputError
 from models.cutoff import Cutoff
 from training.clustered import count_interval, exceeds_p_value, share_interval
-from training.cutoff import choose_cutoff
+from training.cutoffs.cutoff import choose_cutoff
 from training.replay import decided
 
 PAST = drawn_replay(np.random.default_rng(5))

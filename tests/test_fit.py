@@ -6,7 +6,8 @@ import pytest
 
 from features.catalogue.catalogue import Catalogue, Feature
 from features.config import Config
-from training.boost import (
+from training.examples import Examples
+from training.fitting.boost import (
     DEFAULTS,
     Rows,
     booster_parameters,
@@ -15,9 +16,8 @@ from training.boost import (
     refit,
     search_parameters,
 )
-from training.examples import Examples
-from training.fit import Choices, choose, fit_model, make_folds
-from training.folds import account_folds
+from training.fitting.fit import Choices, choose, fit_model, make_folds
+from training.fitting.folds import account_folds
 from training.metrics import auc
 
 PARAMETERS = booster_parameters(DEFAULTS, seed=0, num_threads=1) | {"learning_rate": 0.1}

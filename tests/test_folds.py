@@ -3,7 +3,7 @@ import pytest
 
 from features.config import TrainingConfig
 from features.errors import InputError
-from training.folds import account_folds, split_by_account, split_by_time, time_folds
+from training.fitting.folds import account_folds, split_by_account, split_by_time, time_folds
 
 AS_OF = np.datetime64("2024-01-01", "us") + np.arange(700) * np.timedelta64(1, "D")
 

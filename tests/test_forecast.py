@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from replay_cases import drawn_replay
 
-from training.forecast import LARGEST_GROWTH, Outlook, Trend
+from training.cutoffs.forecast import LARGEST_GROWTH, Outlook, Trend
 
 PAST = drawn_replay(np.random.default_rng(5))
 CUTOFF = 0.3

@@ -23,8 +23,8 @@ from features.snapshots import mondays
 from models.bundle import open_bundle
 from models.registry import connect, fetch_bundle
 from models.rules import RulesScorer, read_rules
-from training.comparison_command import compare_with_rules
-from training.comparison_record import read_record
+from training.comparison.command import compare_with_rules
+from training.comparison.record import read_record
 from training.demo import demo_rules
 from training.drift import drift_of
 from training.evaluation import evaluate_recipe, split_examples

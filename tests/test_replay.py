@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from replay_cases import MONDAY, WEEK, drawn_replay, replay_of
 
 from models.cutoff import Cutoff
-from training.cutoff import cutoff_curve
+from training.cutoffs.cutoff import cutoff_curve
 from training.replay import decided
 
 

@@ -17,7 +17,7 @@ from features.loading.load_report import LoadReport, Note, TableReport
 from features.quality.quality import quality_of
 from training.audit.audit import audit_examples
 from training.audit.findings import Audit, Duplicates, Evidence, Finding
-from training.cutoff import choose_cutoff
+from training.cutoffs.cutoff import choose_cutoff
 from training.evaluation import evaluate_recipe, split_examples
 from training.recipe import examples_of, load, refit_on_everything
 from training.report.report import told, write_report

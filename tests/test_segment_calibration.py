@@ -17,9 +17,9 @@ from models.bundle import open_bundle, write_bundle
 from models.calibration import Calibration, sigmoid
 from models.golden import synthesise_rows
 from models.reasons import CALIBRATION, reasons
-from training.boost import DEFAULTS
-from training.calibrate import with_shifts
-from training.fit import Choices, choose, fit_model
+from training.fitting.boost import DEFAULTS
+from training.fitting.calibrate import with_shifts
+from training.fitting.fit import Choices, choose, fit_model
 
 SHIFTED = replace(BENT, segment_by="industry", shifts={"Retail": -1.2, "Energy": 0.8})
 

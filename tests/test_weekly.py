@@ -18,8 +18,8 @@ from features.errors import InputError
 from features.snapshots import build_snapshots, lead_weeks, mondays
 from models.rules import RulesScorer
 from models.rules_table import RulesTable
-from training.comparison_segments import segment_columns
-from training.cutoff import cutoff_curve
+from training.comparison.segments import segment_columns
+from training.cutoffs.cutoff import cutoff_curve
 from training.evaluation import PAST_WEEKS, WARM_UP_WEEKS, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_tables
 from training.metrics import log_loss

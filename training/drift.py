@@ -18,7 +18,7 @@ from scipy.stats import chi2
 
 from features.catalogue.feature import Feature
 from training.examples import Examples
-from training.folds import Split
+from training.fitting.folds import Split
 
 NOTABLE, LARGE = 0.10, 0.25
 "The customary bounds: below the first nothing happened, above the second look before you score."

@@ -14,13 +14,13 @@ from features.parts.partitions import Partitions
 from features.snapshots import mondays
 from features.tables import Tables
 from models.cutoff import Cutoff, Estimate
-from training.baselines import baseline_probabilities
-from training.boost import Rows
-from training.comparison_segments import segment_columns
-from training.cutoff import choose_cutoff
+from training.comparison.segments import segment_columns
+from training.cutoffs.cutoff import choose_cutoff
 from training.examples import Examples, matured_mondays
-from training.fit import Choices, Fitted, choose, fit_model
-from training.folds import Split, split_by_account, split_by_time
+from training.fitting.baselines import baseline_probabilities
+from training.fitting.boost import Rows
+from training.fitting.fit import Choices, Fitted, choose, fit_model
+from training.fitting.folds import Split, split_by_account, split_by_time
 from training.metrics import evaluate, resamples, row_log_loss, with_intervals
 from training.replay import Replay, decided
 from training.segments import category_feature
@@ -115,7 +115,7 @@ def evaluate_recipe(
 ) -> Evaluation:
     """Return the evaluation of the recipe on `examples`; `tables` is None for a flat export.
 
-    With `rules` both see the same leads in the same weeks, for `training.comparison`.
+    With `rules` both see the same leads in the same weeks, for `training.comparison.comparison`.
     """
     training = config.training
     with steps("search"):

@@ -13,7 +13,7 @@ from models.cutoff import Estimate
 from training.audit.audit import Audit
 from training.evaluation import Evaluation
 from training.examples import Examples
-from training.fit import Fitted
+from training.fitting.fit import Fitted
 
 
 def training_facts(

@@ -22,15 +22,15 @@ from models.bundle import check_bundle, write_bundle
 from models.golden import synthesise_rows
 from models.rules_table import RulesTable
 from models.scorer import Scorer, expected_raw_score
-from training.against_rules import AgainstRules, compare_with_rules, fit_rules
 from training.audit.audit import Audit, audit_examples, without_blocked
-from training.comparison_record import COMPARISON_FILE
-from training.comparison_store import EVALUATION, StoredWeeks, write_weeks
+from training.comparison.against_rules import AgainstRules, compare_with_rules, fit_rules
+from training.comparison.record import COMPARISON_FILE
+from training.comparison.store import EVALUATION, StoredWeeks, write_weeks
 from training.drift import drift_of
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.facts import is_skilled, plain_estimates, training_facts
-from training.fit import fit_model
+from training.fitting.fit import fit_model
 from training.funnel.overview import FunnelOverview, funnel_overview
 from training.report.report import write_report
 from training.steps import Steps

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from models.cutoff import Cutoff
-from training.cutoff import Curve
+from training.cutoffs.cutoff import Curve
 from training.reliability import ACCOUNTS_A_BIN, BINS, rates_by, reliability_bins
 from training.replay import Replay, decided
 from training.segments import MISSING

@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from training.comparison import EQUAL_VOLUME, Comparison
-from training.comparison_swaps import SWAP_INS, SWAP_OUTS
+from training.comparison.comparison import EQUAL_VOLUME, Comparison
+from training.comparison.swaps import SWAP_INS, SWAP_OUTS
 from training.report.charts import ACCENT, svg
 from training.report.data_charts import Picture
 

@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from models.cutoff import Estimate
-from training.comparison import EQUAL_VOLUME, Comparison
-from training.comparison_examples import Example
-from training.comparison_record import PAIR_TITLES
-from training.comparison_swaps import GROUPS, MODEL, RULES, SWAP_INS, SWAP_OUTS
-from training.comparison_words import gap, sentences, share
+from training.comparison.comparison import EQUAL_VOLUME, Comparison
+from training.comparison.examples import Example
+from training.comparison.record import PAIR_TITLES
+from training.comparison.swaps import GROUPS, MODEL, RULES, SWAP_INS, SWAP_OUTS
+from training.comparison.words import gap, sentences, share
 from training.report.comparison_charts import pictures
 
 FIGURES = {

@@ -11,9 +11,9 @@ from features.quality.quality import Quality
 from models.cutoff import Estimate
 from models.reasons import reasons
 from models.scorer import Scorer
-from training.against_rules import AgainstRules
 from training.audit.findings import Audit
-from training.cutoff import cutoff_curve
+from training.comparison.against_rules import AgainstRules
+from training.cutoffs.cutoff import cutoff_curve
 from training.drift import Drift
 from training.evaluation import Evaluation
 from training.funnel.overview import FunnelOverview

@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-from training.boost import Rows
-from training.folds import Fold
+from training.fitting.boost import Rows
+from training.fitting.folds import Fold
 from training.metrics import auc, log_loss
 
 BINS = 20

@@ -11,8 +11,8 @@ from features.errors import InputError
 from models.bundle import open_bundle
 from models.registry import fetch_bundle
 from models.rules import read_rules
-from training.comparison_record import comparison_lines, read_record, rules_digest
-from training.comparison_store import compare_other_rules
+from training.comparison.record import comparison_lines, read_record, rules_digest
+from training.comparison.store import compare_other_rules
 from training.steps import Steps
 
 

@@ -17,7 +17,7 @@ from models.reasons import CALIBRATION, reasons
 from models.rules import RulesScorer
 from models.scorer import Scorer, expected_raw_score
 from models.wording import points_text
-from training.comparison_swaps import MODEL, RULES, Swaps
+from training.comparison.swaps import MODEL, RULES, Swaps
 from training.evaluation import Evaluation
 from training.examples import Examples
 

@@ -41,8 +41,9 @@ class Swaps:
 
     leads: pd.DataFrame
     """A row per lead that only one flags: lead_id, account, as_of, by (`model`: swapped in,
-    `rules`: swapped out), probability, points, won, worked, account_worked, and is_known, whether the
-    other one had flagged it before the window. Sorted by `by`, then the highest of its own number."""
+    `rules`: swapped out), probability, points, won, worked, account_worked, and is_known, whether
+    the other one had flagged it before the window. Sorted by `by`, then by the number of the one
+    that flags it, the highest first."""
     groups: dict[str, Group]
     "`model` and `rules`: all of their MQLs; `swap_ins`, `swap_outs`."
     known: dict[str, int]

@@ -24,8 +24,8 @@ from features.parts.partitions import Partitions, load_partitions
 from features.snapshots import Past
 from models.cutoff import Cutoff
 from models.registry import connect, store_errors, tracking_uri
-from training.comparison import compare_weeks
-from training.comparison_record import comparison_record, rules_digest
+from training.comparison.comparison import compare_weeks
+from training.comparison.record import comparison_record, rules_digest
 from training.examples import examples_from_flat
 from training.steps import Steps
 from training.weekly import ScoredWeeks

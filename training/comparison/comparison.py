@@ -12,10 +12,10 @@ import pandas as pd
 
 from features.config import Config
 from models.cutoff import Cutoff
-from training.comparison_figures import Pair, Side, everybody, paired, sides
-from training.comparison_segments import Segment, compare_segments
-from training.comparison_swaps import Swaps, find_swaps
-from training.cutoff import cutoff_curve
+from training.comparison.figures import Pair, Side, everybody, paired, sides
+from training.comparison.segments import Segment, compare_segments
+from training.comparison.swaps import Swaps, find_swaps
+from training.cutoffs.cutoff import cutoff_curve
 from training.replay import Replay, decided
 from training.weekly import ScoredWeeks
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.scorer import import_lightgbm
-from training.folds import Fold
+from training.fitting.folds import Fold
 from training.metrics import is_clear_gain, row_log_loss
 
 if TYPE_CHECKING:

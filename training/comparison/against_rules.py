@@ -10,12 +10,12 @@ from features.config import Config
 from features.parts.partitions import Partitions
 from models.rules import RulesScorer
 from models.rules_table import RulesTable
-from training.comparison import Comparison, compare_weeks
-from training.comparison_examples import Example, swap_examples
-from training.comparison_record import comparison_record, rules_digest
+from training.comparison.comparison import Comparison, compare_weeks
+from training.comparison.examples import Example, swap_examples
+from training.comparison.record import comparison_record, rules_digest
 from training.evaluation import Evaluation
 from training.examples import Examples
-from training.folds import Split
+from training.fitting.folds import Split
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pandas as pd
 from features.config import CutoffConfig
 from features.errors import InputError
 from training.clustered import exceeds_p_value
-from training.forecast import Outlook
+from training.cutoffs.forecast import Outlook
 from training.replay import Replay
 
 CANDIDATES = 500

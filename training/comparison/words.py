@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.cutoff import Estimate
-from training.comparison import (
+from training.comparison.comparison import (
     AS_SET,
     EQUAL_CAPTURE,
     EQUAL_VOLUME,
@@ -12,8 +12,8 @@ from training.comparison import (
     Band,
     Comparison,
 )
-from training.comparison_figures import Pair
-from training.comparison_swaps import MODEL, RULES, SWAP_INS, SWAP_OUTS, Group
+from training.comparison.figures import Pair
+from training.comparison.swaps import MODEL, RULES, SWAP_INS, SWAP_OUTS, Group
 
 LOOSE, STRICT, MISSED = 2.0, 0.75, 0.25
 """Too loose: the weakest quarter of the MQLs closes at less than twice the rate of any lead. Too

@@ -9,7 +9,7 @@ import pandas as pd
 
 from features.config import Config
 from models.cutoff import Estimate
-from training.comparison_figures import Side, paired
+from training.comparison.figures import Side, paired
 from training.examples import Examples
 from training.replay import Replay
 from training.segments import category_feature

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from models.calibration import Calibration
-from training.boost import recency_weights
+from training.fitting.boost import recency_weights
 from training.metrics import is_clear_gain, row_log_loss
 
 KNOTS = 7

@@ -7,11 +7,11 @@ from dataclasses import replace
 from features.config import CutoffConfig
 from features.errors import InputError
 from models.cutoff import Cutoff, Estimate
-from training.cutoff_policies import LEAST_MQLS as LEAST_MQLS
-from training.cutoff_policies import POLICIES, Evidence, Rules
-from training.cutoff_policies import Curve as Curve
-from training.cutoff_policies import cutoff_curve as cutoff_curve
-from training.forecast import Outlook
+from training.cutoffs.forecast import Outlook
+from training.cutoffs.policies import LEAST_MQLS as LEAST_MQLS
+from training.cutoffs.policies import POLICIES, Evidence, Rules
+from training.cutoffs.policies import Curve as Curve
+from training.cutoffs.policies import cutoff_curve as cutoff_curve
 from training.metrics import resamples, with_intervals
 from training.replay import Replay, decided
 

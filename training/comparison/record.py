@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from models.cutoff import Estimate
-from training.comparison import Comparison
-from training.comparison_figures import Pair
-from training.comparison_swaps import Group
-from training.comparison_words import sentences, share
+from training.comparison.comparison import Comparison
+from training.comparison.figures import Pair
+from training.comparison.swaps import Group
+from training.comparison.words import sentences, share
 
 if TYPE_CHECKING:
     from models.rules_table import RulesTable

@@ -10,7 +10,8 @@ import pandas as pd
 
 from models.calibration import Calibration
 from models.encoding import Encoder, fit_encoder
-from training.boost import (
+from training.examples import Examples
+from training.fitting.boost import (
     DEFAULTS,
     CrossFit,
     Rows,
@@ -21,9 +22,8 @@ from training.boost import (
     refit,
     search_parameters,
 )
-from training.calibrate import choose_half_life, fit_calibration, with_shifts
-from training.examples import Examples
-from training.folds import (
+from training.fitting.calibrate import choose_half_life, fit_calibration, with_shifts
+from training.fitting.folds import (
     Fold,
     account_folds,
     are_trainable,

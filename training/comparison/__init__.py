@@ -1,0 +1,1 @@
+"""Model against rules: both decided week by week over the same leads."""

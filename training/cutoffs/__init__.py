@@ -1,0 +1,1 @@
+"""Choosing the cutoff: policies, what they promise, and the volume to expect."""
