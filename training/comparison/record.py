@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,14 +94,14 @@ def read_record(bundle: Path) -> dict[str, Any] | None:
 def comparison_lines(record: Mapping[str, Any]) -> list[str]:
     """Return what `closedwon compare` prints for people."""
     told, window, wins = record["sentences"], record["window"], record["wins"]
-    lines = [told["verdict"], ""]
+    lines = [*wrapped(told["verdict"]), ""]
     if record["is_dated"]:
-        lines += [
+        both = (
             f"Both decided week by week over the same leads, {window['weeks']} weeks from "
             f"{window['from']}. {wins['scored']:,} won deals could be found; "
-            f"{wins['unscored']:,} had no lead to flag beforehand.",
-            "",
-        ]
+            f"{wins['unscored']:,} had no lead to flag beforehand."
+        )
+        lines += [*wrapped(both), ""]
     lines += [
         f"{'model, rules, difference':33}{'MQLs':>16}{'share that closes':>29}{'wins found':>29}"
     ]
@@ -108,7 +109,13 @@ def comparison_lines(record: Mapping[str, Any]) -> list[str]:
     rest = (
         "undated", "as_set", "model_qualifies", "rules_qualifies", "swaps", "work", "overturn"
     )  # fmt: skip
-    return [*lines, *(line for name in rest if name in told for line in ("", told[name]))]
+    sentences_told = [told[name] for name in rest if told.get(name)]
+    return [*lines, *(line for one in sentences_told for line in ("", *wrapped(one)))]
+
+
+def wrapped(sentence: str) -> list[str]:
+    """Return a sentence as lines of at most 100 characters."""
+    return textwrap.wrap(sentence, 100, break_long_words=False)
 
 
 def _line(title: str, pair: Mapping[str, Any]) -> str:

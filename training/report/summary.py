@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.cutoff import Cutoff
+from training.comparison.record import wrapped
 from training.recipe import Training
 from training.report.report import backlog, told
 
@@ -34,7 +35,7 @@ def summary_lines(trained: Training) -> list[str]:
         "",
     ]
     lines += _cutoff_lines(trained)
-    lines += [f"Mind: {warning}" for warning in facts["warnings"]]
+    lines += [line for warning in facts["warnings"] for line in wrapped(f"Mind: {warning}")]
     lines += ["", f"Report: {trained.report}", f"MLflow run: {registered.run_id}"]
     if trained.rejects:
         lines.append(f"Rows set aside: {', '.join(str(path) for path in trained.rejects)}")
@@ -51,6 +52,11 @@ def _cutoff_lines(trained: Training) -> list[str]:
     title = "MQLs a week" if "mqls_per_week" in replayed else "MQLs"
     lines = [
         f"{_from(cutoff)} {cutoff.reason}",
+        *(
+            [f"To expect in the weeks after: {told('mqls_per_week', cutoff.forecast)} a week."]
+            if cutoff.forecast
+            else []
+        ),
         f"On the test {'weeks' if 'mqls_per_week' in replayed else 'leads'} that would have been:",
         f"  {title:<18} {volume} (and {backlog(evaluation):,} in the backlog at the start)",
         f"  precision          {replayed['precision']} of them closed",
