@@ -220,13 +220,25 @@ def cutoffs(curve: Curve, weeks: int, cutoff: Cutoff) -> Any:
     return lines + dot.encode(x="volume:Q", y="precision:Q")
 
 
+def concept_title(concept: str) -> str:
+    """Return a concept as a reader knows it.
+
+    >>> [concept_title(concept) for concept in ("any", "account.page_view", "accounts.country")]
+    ['activity', 'colleagues: page view', 'company: country']
+    """
+    of, _, name = concept.rpartition(".")
+    title = "activity" if name == "any" else name.replace("_", " ")
+    whose = {"account": "colleagues", "accounts": "company"}.get(of)
+    return f"{whose}: {title}" if whose else title
+
+
 def global_reasons(explained: pd.DataFrame, top: int = 15) -> Any:
     """Return the mean absolute contribution, in log-odds, of the strongest concepts."""
     told = explained[explained["family"] != "calibration"]
     leads = max(int((explained["rank"] == 1).sum()), 1)
     sums = told.assign(size=told["log_odds"].abs()).groupby(["concept", "family"])["size"].sum()
     strongest = (sums / leads).nlargest(top).reset_index()
-    strongest["concept"] = strongest["concept"].str.replace("_", " ").str.replace(".", ": ")
+    strongest["concept"] = [concept_title(concept) for concept in strongest["concept"]]
     return (
         alt.Chart(strongest)
         .mark_bar()
