@@ -32,6 +32,8 @@ STATES = 7
 MOVING_SPREAD, MOVING_GROWTH = 0.12, 0.006
 """Where weeks move: standard deviation of their log volume, and its growth a week (37% a year)."""
 SPEEDS = np.array([0.6, 0.85, 1.1, 1.4])
+KEPT = {"good": 1.0, "middling": 0.6, "bad": 0.25}
+"""Where segments differ: share of an account's wins left, which the probabilities don't know."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,23 @@ def draw_world(regime: Regime, random: np.random.Generator, times: float = 1.0) 
     return World(scored, wins)
 
 
+def in_segments(world: World) -> World:
+    """Return the world with a `segment` of three a row, of which two win less than predicted."""
+    names, left = np.array([*KEPT]), np.array([*KEPT.values()])
+
+    def lost(account: pd.Series) -> np.ndarray:
+        chance = np.random.default_rng(7).random(int(world.scored["account"].max()) + 1)
+        return np.asarray(chance[account] >= left[account % len(left)])
+
+    scored, is_lost = world.scored, lost(world.scored["account"])
+    scored = scored.assign(
+        segment=pd.array(names[scored["account"] % len(names)], dtype="str"),
+        won_in_horizon=np.where(is_lost, 0.0, scored["won_in_horizon"]),
+        days_to_win=scored["days_to_win"].where(~is_lost),
+    )
+    return World(scored, world.wins[~lost(world.wins["account"])])
+
+
 def _first(is_so: np.ndarray) -> np.ndarray:
     return np.where(is_so.any(axis=1), is_so.argmax(axis=1), 9 * WEEKS)
 
@@ -158,12 +177,17 @@ class Law:
     truth: Replay
     times: float
     asked: dict[str, CutoffConfig]
+    segments: dict[str, Replay]
+    "The truth of each segment, from `in_segments`."
 
     @classmethod
     def of(cls, regime: Regime, random: np.random.Generator) -> Law:
         """Return the law; what is asked for can be had, but not easily."""
         times = 1800 / regime.accounts_a_week
-        truth = draw_world(regime, random, times).replay(BURN_IN + WARM_UP, PAST)
+        drawn = draw_world(regime, random, times)
+        truth = drawn.replay(BURN_IN + WARM_UP, PAST)
+        apart = in_segments(drawn).replay(BURN_IN + WARM_UP, PAST)
+        segments = {name: apart.of((apart.scored["segment"] == name).to_numpy()) for name in KEPT}
         curve = cutoff_curve(truth)
         arrivals = truth.arrivals_a_week / times
         near = int(np.argmin(np.abs(curve.mqls / truth.weeks / times - 0.15 * arrivals)))
@@ -177,7 +201,15 @@ class Law:
             "money": CutoffConfig(policy="money", win_value=1, contact_cost=0.8 * reached),
             "fixed": CutoffConfig(policy="fixed", value=float(curve.cutoff[near])),
         }
-        return cls(regime, truth, times, asked)
+        return cls(regime, truth, times, asked, segments)
+
+    def true_mix(self, cutoff: Cutoff) -> dict[str, float]:
+        """Return what segment cutoffs bring in truth, all segments together."""
+        values = cutoff.values([*self.segments])
+        pairs = list(zip(self.segments.values(), values, strict=True))
+        won = np.concatenate([part.mqls(value)["won_in_horizon"] for part, value in pairs])
+        flagged = [part.wins["best_before"].dropna() >= value for part, value in pairs]
+        return {"precision": float(won.mean()), "capture": float(np.concatenate(flagged).mean())}
 
     def true_figures(self, cutoff: float) -> dict[str, float]:
         """Return what `cutoff` brings in truth."""
@@ -219,6 +251,22 @@ def try_past(name: str, law: Law, random: np.random.Generator, hits: Hits) -> No
             for kind in ("", f" ({policy})", f" ({name})"):
                 hits[f"{figure}_coverage{kind}"].append(held)
         forecast_hits(world, cutoff, hits, "forecast_coverage")
+    try_segments(law, world, hits)
+
+
+def try_segments(law: Law, world: World, hits: Hits) -> None:
+    """Let the policies with a promise choose by segment, and note whether the mix keeps it."""
+    past = in_segments(world).replay(BURN_IN + WARM_UP, PAST)
+    for policy in ("precision", "capture"):
+        given = law.asked[policy]
+        lower = {"target_precision": 0.7 * given.target_precision, "segment_by": "segment"}
+        asked = given.model_copy(update=lower)
+        least = asked.target_precision if policy == "precision" else asked.min_capture
+        cutoff = choose_cutoff(past, asked, bootstraps=2, seed=0)
+        hits[f"segment_{policy}_chosen"].append(not cutoff.qualifies_nobody)
+        hits[f"segment_{policy}_apart"].append(bool(cutoff.segments))
+        if not cutoff.qualifies_nobody:
+            hits[f"segment_{policy}_kept"].append(law.true_mix(cutoff)[policy] >= least)
 
 
 def forecast_hits(world: World, cutoff: Cutoff, hits: Hits, name: str) -> None:

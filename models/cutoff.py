@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+_TOLD = 6
+"Segments named in a sentence."
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -38,8 +41,9 @@ class Cutoff:
     "What the promise rests on, in a sentence."
     segment_by: str | None = None
     "Category feature whose values have cutoffs of their own."
-    segments: dict[str, float] = field(default_factory=dict)
-    "Cutoff by value; `value` holds for all others and where it is missing."
+    segments: dict[str, float | None] = field(default_factory=dict)
+    """Cutoff by value, None where nobody qualifies; `value` holds for all others and where it is
+    missing."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value that is no probability, and for segments of nothing."""
@@ -52,16 +56,18 @@ class Cutoff:
     @property
     def qualifies_nobody(self) -> bool:
         """Whether no cutoff meets what was asked, in any segment."""
-        return self.value is None and not self.segments
+        return all(value is None for value in (self.value, *self.segments.values()))
 
     def values(self, segments: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the cutoff of each entry of `segments`, infinity where nobody qualifies.
 
-        >>> by_region = Cutoff("fixed", {}, 0.2, segment_by="leads.region", segments={"EMEA": 0.3})
-        >>> by_region.values(np.array(["EMEA", "APAC", None], dtype=object))
-        array([0.3, 0.2, 0.2])
+        >>> own = {"EMEA": 0.3, "LATAM": None}
+        >>> by_region = Cutoff("precision", {}, 0.2, segment_by="region", segments=own)
+        >>> by_region.values(np.array(["EMEA", "LATAM", "APAC", None], dtype=object))
+        array([0.3, inf, 0.2, 0.2])
         """
-        found = pd.Series(segments, dtype=object).map(self.segments)
+        own = {name: np.inf if value is None else value for name, value in self.segments.items()}
+        found = pd.Series(segments, dtype=object).map(own)
         pooled = float(self._cutoffs(None))
         return np.asarray(found.astype(np.float64).fillna(pooled), dtype=np.float64)
 
@@ -128,3 +134,22 @@ class Cutoff:
             own = np.select(reached, list(bounds), default="D")
             grades = np.where(cutoffs == cutoff, own, grades)
         return np.asarray(grades, dtype=object)
+
+
+def cutoff_text(cutoff: Cutoff) -> str:
+    """Return from which probability a lead is an MQL, as a sentence goes on about it.
+
+    >>> cutoff_text(Cutoff("fixed", {}, 0.25))
+    'from a probability of 25.0%'
+    >>> cutoff_text(Cutoff("fixed", {}, 0.25, segment_by="source", segments={"web": 0.3}))
+    'by source: web 30.0%, 25.0% elsewhere'
+    """
+    if not cutoff.segments:
+        return "for nobody" if cutoff.value is None else f"from a probability of {cutoff.value:.1%}"
+    told = [
+        f"{value} {'nobody' if at is None else f'{at:.1%}'}"
+        for value, at in sorted(cutoff.segments.items())
+    ]
+    own = [*told[:_TOLD], f"{len(told) - _TOLD} more of their own"] if len(told) > _TOLD else told
+    rest = "nobody elsewhere" if cutoff.value is None else f"{cutoff.value:.1%} elsewhere"
+    return f"by {cutoff.segment_by}: {', '.join(own)}, {rest}"

@@ -150,6 +150,19 @@ class RulesScorer:
                 notes.append(f'Rule "{line.name}": no lead meets it.')
         return tuple(notes)
 
+    def witnesses(self, snapshots: pd.DataFrame) -> pd.DataFrame:
+        """Return few of these snapshots that say the same to `notes`, so that parts can be joined.
+
+        The first that meets each line, and the first that has each value a line names.
+        """
+        rows: set[int] = set()
+        for line, column in zip(self.table.conditions, self.columns, strict=True):
+            values = snapshots[column.name]
+            hits = [(values == value).to_numpy(np.bool_) for value in line.one_of or ()]
+            hits.append(is_met(line, column, snapshots))
+            rows.update(int(hit.argmax()) for hit in hits if hit.any())
+        return snapshots.iloc[sorted(rows)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as plain JSON values."""
         return {
@@ -197,16 +210,22 @@ def is_met(condition: Condition, column: Column, snapshots: pd.DataFrame) -> Boo
     if column.dtype == "category":
         met = values.isin(condition.one_of or ()).to_numpy(np.bool_)
         return np.asarray(np.where(is_missing, condition.missing, met), dtype=np.bool_)
-    numbers = values.to_numpy(np.float64, na_value=np.nan)
+    numbers = _single(values.to_numpy(np.float64, na_value=np.nan))
     if condition.is_any:
         met = (numbers > 0) & (not condition.missing)
     else:
         met = np.ones(len(numbers), dtype=np.bool_)
         if condition.at_least is not None:
-            met &= numbers >= condition.at_least
+            met &= numbers >= _single(condition.at_least)
         if condition.below is not None:
-            met &= numbers < condition.below
+            met &= numbers < _single(condition.below)
     return np.asarray(np.where(is_missing, condition.missing, met), dtype=np.bool_)
+
+
+def _single(numbers: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the numbers as snapshots hold them: a bound of 0.7 is their 0.7, not 0.7 exactly."""
+    with np.errstate(over="ignore"):  # beyond what they hold: infinity
+        return np.asarray(numbers, dtype=np.float64).astype(np.float32)
 
 
 def rule_points(rule: Rule, column: Column, snapshots: pd.DataFrame) -> Floats:

@@ -32,7 +32,7 @@ from training.metrics import auc, log_loss
 from training.recipe import HEADLINES, Training, examples_of, load, train
 from training.report.report import write_report
 from training.report.summary import summary_lines
-from training.simulate import write_demo
+from training.simulate import simulate, write_demo
 from training.steps import Steps
 
 REPO = Path(__file__).parents[1]
@@ -168,6 +168,15 @@ def test_compare_tells_what_is_stored_and_computes_it_for_other_rules(trained, c
     later = compared("rules.toml", "challenger")
     assert not later.is_stored
     assert later.record["as_set"]["rules"] == stored.record["as_set"]["rules"]
+
+
+def test_other_rules_are_not_compared_on_data_that_hold_few_of_the_leads(trained, tmp_path):
+    root, _ = trained
+    write_demo(simulate(leads=300, seed=9), tmp_path)
+    other = demo_rules().replace("mql_threshold = 70", "mql_threshold = 50")
+    (tmp_path / "other.toml").write_text(other, encoding="utf-8")
+    with pytest.raises(InputError, match=r"hold [\d,]+ of the [\d,]+ leads .* --data"):
+        compare_with_rules(CONFIG, tmp_path / "other.toml", tmp_path, root, "champion", Steps())
 
 
 def test_the_report_begins_with_the_verdict_and_tells_of_funnel_segments_and_drift(trained, crm):

@@ -49,6 +49,14 @@ def test_conditions_at_their_boundaries(
     assert found == expected
 
 
+@pytest.mark.parametrize("bound", [0.7, 0.8, 0.1])
+def test_a_bound_is_met_by_its_own_value_as_snapshots_hold_it(bound: float) -> None:
+    values = {"account_employees": np.array([bound], dtype=np.float32)}
+    asked = {"feature": "account_employees", "points": 8}
+    assert points_of({**asked, "at_least": bound}, values=values) == [8]
+    assert points_of({**asked, "below": bound}, values=values) == [0]
+
+
 def test_a_count_without_a_bound_asks_for_one() -> None:
     asked = {"event": "pricing_view", "window_days": 7, "points": 8}
     assert points_of(asked, values={"pricing_view_count_7d": [0, 1, 9]}) == [0, 8, 8]

@@ -1,22 +1,28 @@
 """Segments: which features make them, and whether the probabilities hold in each."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scored_rows import drawn, some_test_rows
-from small_crm import small_demo, small_evaluation, small_examples
+from small_crm import small_config, small_demo, small_evaluation, small_examples
 
 from features.catalogue.catalogue import Catalogue, Feature
 from features.errors import InputError
+from training.comparison.segments import segment_columns
 from training.reliability import rates_by, reliability_bins
 from training.report import charts
+from training.scored_weeks import cutoff_policy
 from training.segments import (
     AS_PREDICTED,
     MISSING,
+    REPLAY_COLUMNS,
     TOO_HIGH,
     TOO_LOW,
     UNKNOWN,
     category_feature,
+    replay_segment,
     segment_rates,
     segments_sentence,
 )
@@ -128,3 +134,41 @@ def test_what_makes_no_segments_is_refused_with_what_would(name, message):
     with pytest.raises(InputError, match=message) as raised:
         category_feature(CATALOGUE, name, "[training] calibrate_by")
     assert "leads.source, accounts.industry, email_kind" in str(raised.value)
+
+
+def named_like_a_replay_column(name):
+    own = Feature(name, "fit", f"leads.{name}", "attribute", f"leads.{name}", dtype="category")
+    return Catalogue((*CATALOGUE.features, own))
+
+
+@pytest.mark.parametrize("name", ["worked", "account", "points", "probability", "is_warm_up"])
+def test_segments_named_like_a_column_of_the_replay_are_refused(name):
+    catalogue = named_like_a_replay_column(name)
+    for written in (name, f"leads.{name}"):
+        with pytest.raises(InputError, match=r"another name in the query of \[tables\.leads\]"):
+            replay_segment(catalogue, written, "[cutoff] segment_by")
+    # the calibration replays nothing
+    assert category_feature(catalogue, name, "[training] calibrate_by") == name
+    assert replay_segment(catalogue, "leads.source", "[cutoff] segment_by") == "source"
+
+
+def test_the_reserved_columns_are_those_a_replay_makes():
+    weeks = small_evaluation().past_weeks
+    made = {*weeks.scored, *weeks.wins, *weeks.replay().moments, *weeks.replay().wins}
+    assert made - {*weeks.segments, "best_before"} <= {*REPLAY_COLUMNS}
+
+
+def test_the_comparison_takes_a_column_named_twice_once_and_no_column_of_the_replay():
+    examples = small_examples()
+    rows = np.ones(len(examples.snapshots), dtype=bool)
+    twice = small_config(compare={"segments": ["source", "leads.source"]})
+    assert segment_columns(examples, rows, twice) == ("source",)
+    own = replace(examples, catalogue=named_like_a_replay_column("worked"))
+    with pytest.raises(InputError, match=r'\[compare\] segments names "worked"'):
+        segment_columns(own, rows, small_config(compare={"segments": ["worked"]}))
+
+
+def test_a_cutoff_by_a_column_of_the_replay_is_refused():
+    own = replace(small_examples(), catalogue=named_like_a_replay_column("worked"))
+    with pytest.raises(InputError, match=r'\[cutoff\] segment_by names "leads.worked"'):
+        cutoff_policy(own, small_config(cutoff={"segment_by": "leads.worked"}))

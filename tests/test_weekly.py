@@ -20,11 +20,12 @@ from models.rules import RulesScorer
 from models.rules_table import RulesTable
 from training.comparison.segments import segment_columns
 from training.cutoffs.cutoff import cutoff_curve
-from training.evaluation import PAST_WEEKS, WARM_UP_WEEKS, evaluate_recipe, split_examples
+from training.evaluation import evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_tables
 from training.metrics import log_loss
 from training.part_examples import ACCOUNT
 from training.replay import build_replay
+from training.scored_weeks import PAST_WEEKS, WARM_UP_WEEKS
 from training.steps import Steps
 from training.weekly import (
     score_weeks,

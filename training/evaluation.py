@@ -8,39 +8,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from features.config import Config, CutoffConfig
+from features.config import Config
 from features.errors import InputError
 from features.parts.partitions import Partitions
-from features.snapshots import mondays
 from features.tables import Tables
 from models.cutoff import Cutoff, Estimate
 from training.comparison.segments import segment_columns
 from training.cutoffs.cutoff import choose_cutoff
-from training.examples import Examples, matured_mondays
+from training.examples import Examples
 from training.fitting.baselines import baseline_probabilities
 from training.fitting.boost import Rows
 from training.fitting.fit import Choices, Fitted, choose, fit_model
 from training.fitting.folds import Split, split_by_account, split_by_time
 from training.metrics import evaluate, resamples, row_log_loss, with_intervals
 from training.replay import Replay, decided
-from training.segments import category_feature
+from training.scored_weeks import cutoff_policy, weeks_of_gap, weeks_of_past, weeks_of_test
 from training.steps import Steps
-from training.weekly import (
-    ScoredWeeks,
-    score_weeks,
-    scored_examples,
-    won_examples,
-    won_opportunities,
-)
+from training.weekly import ScoredWeeks
 
 if TYPE_CHECKING:
     from models.rules import RulesScorer
 
-WARM_UP_WEEKS = 8
-PAST_WEEKS = 26
-"""The cutoff is chosen on this many of the newest fit weeks."""
-LEAST_RECENT_WEEKS = 4
-"""Fewer weeks between fit and test tell less about volume than the older ones."""
 ROWS_EXPLAINED = 3000
 WEEK = pd.Timedelta(days=7)
 
@@ -123,12 +111,12 @@ def evaluate_recipe(
     with steps("fit"):
         fitted = fit_model(examples, split.is_fit, choices, config)
     with steps("cutoff"):
-        past_weeks = _past_weeks(examples, tables, config, split, fitted, rules)
+        past_weeks = weeks_of_past(examples, tables, config, split, fitted, rules)
         past = past_weeks.replay()
-        recent = _recent_weeks(examples, tables, config, split, fitted, past_weeks.wins)
+        recent = weeks_of_gap(examples, tables, config, split, fitted, past_weeks.wins)
         cutoff = choose_cutoff(
             past,
-            _cutoff_policy(examples, config),
+            cutoff_policy(examples, config),
             training.bootstraps,
             training.seed,
             rules=None if rules is None else (past_weeks.rules_replay(), rules.threshold),
@@ -145,7 +133,7 @@ def evaluate_recipe(
         }
         skill = skill_score(test, probabilities["base_rate"], training.bootstraps, training.seed)
     with steps("replay"):
-        test_weeks = _test_weeks(examples, tables, config, split, fitted, rules)
+        test_weeks = weeks_of_test(examples, tables, config, split, fitted, rules)
         replay = test_weeks.replay()
         replayed = _replayed(replay, cutoff, config)
     return Evaluation(
@@ -242,129 +230,8 @@ def _baselines(examples: Examples, split: Split, fitted: Fitted) -> dict[str, np
     return baseline_probabilities(fit, test, examples.catalogue.names, newest_fold)
 
 
-def _cutoff_policy(examples: Examples, config: Config) -> CutoffConfig:
-    """Return the cutoff's settings, its segments named as in the snapshots."""
-    name = config.cutoff.segment_by
-    if name is None:
-        return config.cutoff
-    column = category_feature(examples.catalogue, name, "[cutoff] segment_by")
-    return config.cutoff.model_copy(update={"segment_by": column})
-
-
-def _segments(examples: Examples, split: Split, config: Config) -> tuple[str, ...]:
-    """Return the category columns the scored weeks carry: the comparison's, and the cutoff's."""
-    of_cutoff = _cutoff_policy(examples, config).segment_by
-    compared = segment_columns(examples, split.is_fit, config)
-    return compared if of_cutoff is None else tuple(dict.fromkeys((*compared, of_cutoff)))
-
-
 def _replayed(replay: Replay, cutoff: Cutoff, config: Config) -> dict[str, Estimate]:
     if cutoff.qualifies_nobody:
         return {}
     tested, number = decided(replay, cutoff)
     return tested.figures(number, config.training.bootstraps, config.training.seed)
-
-
-def _past_weeks(
-    examples: Examples,
-    tables: Tables | Partitions | None,
-    config: Config,
-    split: Split,
-    fitted: Fitted,
-    rules: RulesScorer | None,
-) -> ScoredWeeks:
-    """Return the newest fit weeks, each scored by the booster that left it out."""
-    wins = won_examples(examples) if tables is None else won_opportunities(tables, config)
-    segments = _segments(examples, split, config)
-    if tables is None or not examples.is_weekly:
-        probability = fitted.out_of_fold_probability(
-            examples.snapshots[split.is_fit], examples.account[split.is_fit]
-        )
-        scored = scored_examples(examples, split.is_fit, probability, rules, segments)
-        return _looked_at_once(examples, scored, wins, segments)
-    newest = pd.Timestamp(examples.as_of[split.is_fit].max())
-    instants = matured_mondays(tables, config.training.horizon_days)
-    instants = instants[instants <= np.datetime64(newest, "us")][-(PAST_WEEKS + WARM_UP_WEEKS) :]
-    probability_of = fitted.out_of_fold_probability
-    scored = score_weeks(
-        tables, config, examples.catalogue, instants, probability_of, rules, segments
-    )
-    # The newest weeks look most like the ones to come, and older ones warm the replay up: leads
-    # that linger above the cutoff would otherwise pass for new MQLs, or hide them.
-    start = instants[-PAST_WEEKS:][0]
-    is_cold = not start > instants[0]
-    return ScoredWeeks(
-        scored, wins, pd.Timestamp(start), newest + WEEK, is_cold, examples.is_dated, segments
-    )
-
-
-def _recent_weeks(
-    examples: Examples,
-    tables: Tables | Partitions | None,
-    config: Config,
-    split: Split,
-    fitted: Fitted,
-    wins: pd.DataFrame,
-) -> ScoredWeeks | None:
-    """Return the weeks of the gap, scored as the test will be; None where there are too few.
-
-    When the test starts nobody knows how they end, but volume needs no outcome: they tell how many
-    MQLs the model will bring better than older weeks scored by boosters that saw less.
-    """
-    if tables is None or not examples.is_weekly or split.test_from is None:
-        return None
-    newest = pd.Timestamp(examples.as_of[split.is_fit].max())
-    instants = mondays(newest - (WARM_UP_WEEKS - 1) * WEEK, split.test_from - WEEK / 7)
-    start = pd.Timestamp(mondays(newest + WEEK, newest + 2 * WEEK)[0])
-    until = start + len(instants[instants >= start.to_datetime64()]) * WEEK
-    if until < start + LEAST_RECENT_WEEKS * WEEK:
-        return None
-
-    def probability_of(snapshots: pd.DataFrame, _: np.ndarray) -> np.ndarray:
-        return fitted.probability(snapshots)
-
-    segments = _segments(examples, split, config)
-    scored = score_weeks(
-        tables, config, examples.catalogue, instants, probability_of, None, segments
-    )
-    return ScoredWeeks(scored, wins[:0], start, until, False, examples.is_dated, segments)
-
-
-def _test_weeks(
-    examples: Examples,
-    tables: Tables | Partitions | None,
-    config: Config,
-    split: Split,
-    fitted: Fitted,
-    rules: RulesScorer | None,
-) -> ScoredWeeks:
-    """Return the test weeks, and those of the gap before them to warm the replay up."""
-    wins = won_examples(examples) if tables is None else won_opportunities(tables, config)
-    segments = _segments(examples, split, config)
-    if tables is None or not examples.is_weekly or split.test_from is None:
-        probability = fitted.probability(examples.snapshots[split.is_test])
-        scored = scored_examples(examples, split.is_test, probability, rules, segments)
-        return _looked_at_once(examples, scored, wins, segments)
-    warm_up = min(WARM_UP_WEEKS, config.gap_days // 7)
-    newest = pd.Timestamp(examples.as_of[split.is_test].max())
-    instants = mondays(split.test_from - warm_up * WEEK, newest)
-
-    def probability_of(snapshots: pd.DataFrame, _: np.ndarray) -> np.ndarray:
-        return fitted.probability(snapshots)
-
-    scored = score_weeks(
-        tables, config, examples.catalogue, instants, probability_of, rules, segments
-    )
-    start = pd.Timestamp(mondays(split.test_from, newest)[0])
-    return ScoredWeeks(
-        scored, wins, start, newest + WEEK, warm_up == 0, examples.is_dated, segments
-    )
-
-
-def _looked_at_once(
-    examples: Examples, scored: pd.DataFrame, wins: pd.DataFrame, segments: tuple[str, ...]
-) -> ScoredWeeks:
-    """Return rows in which each lead is looked at once, so that there is no backlog."""
-    start, newest = scored["as_of"].min(), scored["as_of"].max()
-    own = wins[wins["lead_id"].isin(scored["lead_id"])]
-    return ScoredWeeks(scored, own, start, newest + WEEK, False, examples.is_dated, segments)

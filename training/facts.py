@@ -54,6 +54,8 @@ def training_facts(
         "calibration_half_life_days": shipped.calibration_half_life_days,
         "replay": plain_estimates(evaluation.replayed),
         "outcome": outcome(examples, config),
+        "calibrated_by": shipped.calibration.segment_by,
+        "calibration_shifts": sum(shift != 0 for shift in shipped.calibration.shifts.values()),
         "lead_age_days": config.snapshots.age_days if _is_at_age(config) else None,
         "blocked": audit.blocked(),
         "warnings": warnings_of(examples, evaluation, audit, config),
@@ -101,6 +103,13 @@ def warnings_of(
             f"{promised.high:.0f}) and brought {found.value:.0f} on the test weeks: more changed "
             "than the weeks before could tell. Set it anew when the volume does not suit sales."
         )
+    for name, told in (("precision", "of the MQLs closed"), ("capture", "of the wins were found")):
+        promised, found = evaluation.cutoff.evidence.get(name), evaluation.replayed.get(name)
+        if promised and found and not _overlap(promised, found):
+            warnings.append(
+                f"{found.value:.0%} {told} on the test part; on the past that chose the cutoff it "
+                f"was {promised.value:.0%} ({promised.low:.0%} to {promised.high:.0%})."
+            )
     return warnings
 
 

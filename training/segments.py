@@ -9,8 +9,11 @@ from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
 from training.metrics import LEVEL
 from training.reliability import rates_by
+from training.weekly import SCORED_COLUMNS
 
 MISSING = "(missing)"
+REPLAY_COLUMNS = (*SCORED_COLUMNS, "previous_best", "best", "is_warm_up", "created_at", "amount")
+"Columns that scored weeks and their replay have, or get, themselves."
 AS_PREDICTED, TOO_HIGH, TOO_LOW, UNKNOWN = (
     "as predicted",
     "predicted too high",
@@ -48,6 +51,23 @@ def category_feature(catalogue: Catalogue, name: str, setting: str) -> str:
             f"Known: {known or 'none'}."
         )
     return found[0].name
+
+
+def replay_segment(catalogue: Catalogue, name: str, setting: str) -> str:
+    """Return what `category_feature` returns, for segments of scored weeks.
+
+    Raises InputError as that does, and for a column named like one that scored weeks have.
+    """
+    column = category_feature(catalogue, name, setting)
+    if column in REPLAY_COLUMNS:
+        stream = next(f.stream for f in catalogue.features if f.name == column)
+        table, _, _ = stream.partition(".")
+        raise InputError(
+            f'{setting} names "{name}", but the replay has a column "{column}" of its own. Give '
+            f'yours another name in the query of [tables.{table}], such as "lead_{column}", and '
+            "name that one."
+        )
+    return column
 
 
 def segment_rates(test: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SCORED_COLUMNS = ("lead_id", "account", "as_of", "probability", "won_in_horizon", "days_to_win",
                   "opportunity_id", "worked", "account_worked", "points",
                   "model_probability")  # fmt: skip
+ProbabilityOf = Callable[[pd.DataFrame, np.ndarray], np.ndarray]
+"Scores snapshots, given the account component of each row."
 WORKED_STAGES = ("sal", "sql")
 
 
@@ -86,7 +88,7 @@ def score_weeks(
     config: Config,
     catalogue: Catalogue,
     instants: np.ndarray,
-    probability_of: Callable[[pd.DataFrame, np.ndarray], np.ndarray],
+    probability_of: ProbabilityOf,
     rules: RulesScorer | None = None,
     segments: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -96,9 +98,26 @@ def score_weeks(
     have known labels. `segments` are category features. Columns as in `ScoredWeeks.scored`; rows
     are sorted by as_of then lead_id.
     """
+
+    def index_of(part: Tables) -> pd.DataFrame:
+        return lead_weeks(part, config.population, instants)
+
+    return score_index(tables, config, catalogue, index_of, probability_of, rules, segments)
+
+
+def score_index(
+    tables: Tables | Partitions,
+    config: Config,
+    catalogue: Catalogue,
+    index_of: Callable[[Tables], pd.DataFrame],
+    probability_of: ProbabilityOf,
+    rules: RulesScorer | None = None,
+    segments: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return what `score_weeks` returns, of the index of snapshots of each part's tables."""
     partitions = Partitions.of(tables)
     parts = [
-        _score_part(part, config, catalogue, instants, probability_of, rules, segments)
+        _score_part(part, config, catalogue, index_of, probability_of, rules, segments)
         for part in partitions
     ]
     scored = pd.concat(parts, ignore_index=True)
@@ -113,13 +132,13 @@ def _score_part(
     part: Part,
     config: Config,
     catalogue: Catalogue,
-    instants: np.ndarray,
-    probability_of: Callable[[pd.DataFrame, np.ndarray], np.ndarray],
+    index_of: Callable[[Tables], pd.DataFrame],
+    probability_of: ProbabilityOf,
     rules: RulesScorer | None,
     segments: Sequence[str],
 ) -> pd.DataFrame:
-    weeks = lead_weeks(part.tables, config.population, instants)
-    labelled = label_part(part, weeks[weeks["is_eligible"]], config)
+    index = index_of(part.tables)
+    labelled = label_part(part, index[index["is_eligible"]], config)
     labelled = labelled[labelled[WON].notna()].reset_index(drop=True)
     past = Past.of(part.tables, catalogue)
     probability, points = np.empty(len(labelled)), np.empty(len(labelled))

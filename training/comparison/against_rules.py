@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from features.config import Config
@@ -49,10 +49,15 @@ def compare_with_rules(
     tables: Partitions | None,
     config: Config,
 ) -> AgainstRules:
-    """Return model and rules, decided on the same leads of the same test weeks."""
+    """Return model and rules, decided on the same leads of the same test weeks.
+
+    What may be a slip in the rules is looked for in the fit rows.
+    """
     comparison = compare_weeks(
         evaluation.past_weeks, evaluation.test_weeks, evaluation.cutoff, rules.threshold, config
     )
+    notes = rules.notes(examples.snapshots[evaluation.split.is_fit])
+    comparison = replace(comparison, notes=notes)
     swapped: Sequence[Example] = ()
     if comparison.swaps is not None:
         horizon = config.training.horizon_days

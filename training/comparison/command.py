@@ -37,7 +37,8 @@ class Compared:
         rules = f"the rules of {self.rules}" if self.rules else "the rules it was trained beside"
         left_out = self.record.get("leads_left_out", 0)
         gone = f"{left_out:,} leads are no longer in the data and were left out."
-        heading = f"Version {self.model_version} against {rules}, on its test weeks."
+        where = "test weeks" if self.record["is_dated"] else "test leads"
+        heading = f"Version {self.model_version} against {rules}, on its {where}."
         return [heading, *([gone] if left_out else []), "", *comparison_lines(self.record)]
 
 

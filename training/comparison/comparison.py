@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from features.config import Config
-from models.cutoff import Cutoff
-from training.comparison.figures import Pair, Side, everybody, paired, sides
+from models.cutoff import Cutoff, Estimate
+from training.clustered import share_interval
+from training.comparison.figures import Pair, Side, are_near, everybody, paired, sides
 from training.comparison.segments import Segment, compare_segments
 from training.comparison.swaps import Swaps, find_swaps
-from training.cutoffs.cutoff import cutoff_curve
+from training.comparison.tuned import tune_threshold
 from training.replay import Replay, decided
 from training.weekly import ScoredWeeks
 
@@ -26,8 +27,6 @@ AS_SET = "as_set"
 TUNED_RULES = "tuned_rules"
 PAIRS = (EQUAL_VOLUME, EQUAL_VOLUME_FROM_PAST, EQUAL_CAPTURE, AS_SET, TUNED_RULES)
 CURVE_POINTS = 200
-LEAST_MQLS = 20
-"On the past; a threshold judged by fewer would be luck."
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,12 @@ class Band:
 
     precision: float
     "Of all its MQLs as set."
-    weakest: float
+    weakest: Estimate
     "Share won of the weakest quarter of its MQLs, those just above the bar."
-    next_below: float
-    "Share won of as many leads that would come next if the bar were lower; NaN: there are none."
+    quarter: int
+    "How many these are."
+    next_below: Estimate | None
+    "Share won of as many leads that would come next if the bar were lower; None: there are none."
     any_lead: float
     "Share won of all leads, each looked at when first seen: MQLs of a bar at the bottom."
 
@@ -59,7 +60,8 @@ class Comparison:
     tuned_threshold: float | None
     "Where the rules did best on the past; None: too few MQLs there to tell."
     tuned_for: str
-    model_cutoff: float | None
+    cutoff: Cutoff
+    "The model's, as set."
     pairs: dict[str, Pair]
     """By name, those that exist. `equal_volume`, the headline: the rules at their threshold, the
     model at the cutoff with as many MQLs on these very weeks. It is found by counting MQLs, without
@@ -68,7 +70,7 @@ class Comparison:
     `as_set`: both as they are. `tuned_rules`: the rules at `tuned_threshold`, the model at equal
     volume."""
     swaps: Swaps | None
-    "At equal volume."
+    "At equal volume; None where there is none, or the model cannot come near it."
     segments: list[Segment]
     "At equal volume."
     by_week: pd.DataFrame
@@ -78,6 +80,8 @@ class Comparison:
     most 200 cutoffs, rising."""
     bands: dict[str, Band]
     "`model` and `rules` as set."
+    notes: tuple[str, ...] = ()
+    "What may be a slip in the rules, see `RulesScorer.notes`."
 
 
 def compare_weeks(
@@ -102,13 +106,14 @@ def compare_weeks(
     if as_set is not None:
         sides_as_set, bar = as_set
         pair = paired(*sides_as_set, bar, threshold, bootstraps, seed)
-        pairs[AS_SET] = replace(pair, model_cutoff=cutoff.value if cutoff.value else bar)
+        pairs[AS_SET] = replace(pair, model_cutoff=cutoff.value)
         if not _is_silent(sides_as_set[0], bar):
             bands["model"] = _band(sides_as_set[0], bar)
     swaps, segments, by_week = None, [], pd.DataFrame()
     equal = pairs.get(EQUAL_VOLUME)
-    if equal is not None:
+    if equal is not None and equal.is_equal:
         same = equal.model_cutoff
+        assert same is not None
         swaps = find_swaps(*replays, same, threshold)
         segments = compare_segments(
             test, replays, (model, rules), same, threshold, bootstraps, seed
@@ -124,7 +129,7 @@ def compare_weeks(
         rules_threshold=threshold,
         tuned_threshold=tuned,
         tuned_for=tuned_for,
-        model_cutoff=cutoff.value,
+        cutoff=cutoff,
         pairs=pairs,
         swaps=swaps,
         segments=segments,
@@ -165,50 +170,33 @@ def _pairs(
     seed: int,
 ) -> dict[str, Pair]:
     model, rules = test
-    volume = len(rules.at(threshold).reached)
-    chosen: dict[str, tuple[float | None, float]] = {}
-    if volume:
-        chosen[EQUAL_VOLUME] = (model.cutoff_for(volume), threshold)
-        flagged = rules.best_before >= threshold
-        if flagged.any():
-            same = model.capture_cutoff(float(flagged.mean()), everybody(model))
-            chosen[EQUAL_CAPTURE] = (same, threshold)
-    target = len(past[1].at(threshold).reached)
-    if target:
-        chosen[EQUAL_VOLUME_FROM_PAST] = (past[0].cutoff_for(target), threshold)
-    if tuned is not None and len(rules.at(tuned).reached):
-        chosen[TUNED_RULES] = (model.cutoff_for(len(rules.at(tuned).reached)), tuned)
+    chosen: dict[str, tuple[float | None, float, bool]] = {}
+    if not _is_silent(rules, threshold):
+        chosen[EQUAL_VOLUME] = _at_volume_of(rules, threshold, model)
+        found = rules.found(threshold)
+        if found:
+            same = model.capture_cutoff(found / len(rules.best_before), everybody(model))
+            chosen[EQUAL_CAPTURE] = (same, threshold, are_near(model.found(same), found))
+    if rules.is_dated and not _is_silent(past[1], threshold):
+        chosen[EQUAL_VOLUME_FROM_PAST] = _at_volume_of(past[1], threshold, past[0])
+    if tuned is not None and not _is_silent(rules, tuned):
+        chosen[TUNED_RULES] = _at_volume_of(rules, tuned, model)
     pairs = {}
     for name in PAIRS:
-        cutoff, points = chosen.get(name, (None, threshold))
+        cutoff, points, is_equal = chosen.get(name, (None, threshold, False))
         if cutoff is not None:
             is_capture = name == EQUAL_CAPTURE
-            pairs[name] = paired(model, rules, cutoff, points, bootstraps, seed, is_capture)
+            pair = paired(model, rules, cutoff, points, bootstraps, seed, is_capture)
+            pairs[name] = replace(pair, is_equal=is_equal)
     return pairs
 
 
-def tune_threshold(rules: Replay, side: Side) -> tuple[float | None, str]:
-    """Return the threshold at which the rules did best on `rules`, a replay of the past, and how.
-
-    The most profit where money is known, else the best balance of precision and capture (their
-    harmonic mean, F1). Thresholds with fewer than 20 MQLs don't count.
-    """
-    curve = cutoff_curve(rules)
-    candidates = curve.cutoff[curve.mqls >= LEAST_MQLS]
-    figures = [side.figures(float(threshold), everybody(side)) for threshold in candidates]
-    has_money = side.opportunity_value is not None and side.contact_cost is not None
-    name = "profit_per_week" if side.is_dated else "profit"
-    if has_money:
-        told, worth = "profit", np.array([found[name] for found in figures])
-    else:
-        told = "the balance of precision and capture"
-        rates = np.array([(found["precision"], found["capture"]) for found in figures])
-        precision, capture = rates.reshape(-1, 2).T
-        total = precision + capture
-        worth = np.divide(2 * precision * capture, total, out=np.zeros(len(total)), where=total > 0)
-    if not len(worth) or not np.isfinite(worth).any():
-        return None, told
-    return float(candidates[np.nanargmax(worth)]), told
+def _at_volume_of(rules: Side, threshold: float, model: Side) -> tuple[float | None, float, bool]:
+    """Return the model's cutoff of the volume nearest to the rules', and whether it is near."""
+    target = len(rules.at(threshold).reached)
+    cutoff = model.cutoff_for(target)
+    is_equal = cutoff is not None and are_near(len(model.at(cutoff).reached), target)
+    return cutoff, threshold, is_equal
 
 
 def _by_week(model: Replay, rules: Replay, cutoff: float, threshold: float) -> pd.DataFrame:
@@ -242,6 +230,10 @@ def _curve(side: Side) -> pd.DataFrame:
     )
 
 
+def _share_won(account: np.ndarray, won: np.ndarray) -> Estimate:
+    return Estimate(float(won.mean()), *share_interval(account, won))
+
+
 def _band(side: Side, bar: float) -> Band:
     """Return how the MQLs of `bar` close near it; it makes at least one."""
     mqls = side.at(bar)
@@ -252,7 +244,8 @@ def _band(side: Side, bar: float) -> Band:
     everyone = side.at(float(side.reached.min()))
     return Band(
         precision=float(mqls.won.mean()),
-        weakest=float(mqls.won[weakest].mean()),
-        next_below=float(below.won[is_new].mean()) if is_new.any() else float("nan"),
+        weakest=_share_won(mqls.account[weakest], mqls.won[weakest]),
+        quarter=len(weakest),
+        next_below=_share_won(below.account[is_new], below.won[is_new]) if is_new.any() else None,
         any_lead=float(everyone.won.mean()),
     )

@@ -86,6 +86,10 @@ class Side:
         nearer = above if abs(counts[above] - mqls) < abs(counts[first] - mqls) else first
         return float(cutoff[nearer])
 
+    def found(self, cutoff: float) -> int:
+        """Return how many wins `cutoff` flags beforehand."""
+        return int((self.best_before >= cutoff).sum())
+
     def capture_cutoff(self, share: float, times: np.ndarray) -> float:
         """Return the highest cutoff that flags this share of the wins, each counted `times`."""
         order = np.argsort(-self.best_before, kind="stable")
@@ -156,7 +160,8 @@ class Side:
 class Pair:
     """Model and rules at one cutoff each."""
 
-    model_cutoff: float
+    model_cutoff: float | None
+    "None: every segment has its own, and no other lead qualifies."
     rules_threshold: float
     model: dict[str, Estimate]
     """`mqls_per_week`, `precision`, `capture`, `lead_time_days`, and where money is known
@@ -165,6 +170,9 @@ class Pair:
     rules: dict[str, Estimate]
     difference: dict[str, Estimate]
     "Model less rules, both on the same resamples."
+    is_equal: bool = True
+    """False: the pair is named after an equal volume (or capture) that the model cannot come near,
+    having too few different scores. Then the difference tells nothing."""
 
 
 def sides(
@@ -282,6 +290,15 @@ def paired(
     # At equal capture the model's own cutoff varies with the resample; the interval tells that.
     by_model = part("model") if at_equal_capture else part("model") | model.intervals(cutoff)
     return Pair(cutoff, threshold, by_model, by_rules, part("difference"))
+
+
+def are_near(count: float, target: float) -> bool:
+    """Return whether two counts differ by at most a tenth of `target`, or by at most 2.
+
+    >>> are_near(11, 10), are_near(7, 5), are_near(24, 3)
+    (True, True, False)
+    """
+    return abs(count - target) <= max(0.1 * target, 2)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -16,20 +16,32 @@ from models.cutoff import Estimate
 from training.comparison.comparison import Comparison
 from training.comparison.figures import Pair
 from training.comparison.swaps import Group
-from training.comparison.words import sentences, share
+from training.comparison.telling import share
+from training.comparison.words import sentences
 
 if TYPE_CHECKING:
     from models.rules_table import RulesTable
 
+UNEQUAL = {
+    "equal_volume": "at the nearest volume",
+    "equal_volume_from_past": "nearest volume on the weeks before",
+    "equal_capture": "at the nearest wins found",
+}
+"Titles where the model has too few different scores to come near what the pair is named after."
 PAIR_TITLES = {
     "equal_volume": "at equal volume",
-    "equal_volume_from_past": "equal volume on the weeks before",
+    "equal_volume_from_past": "cutoff set on earlier weeks",
     "equal_capture": "at equal wins found",
     "tuned_rules": "rules at their best",
     "as_set": "as set today",
 }
 COMPARISON_FILE = "comparison.json"
 "Name of the record in a bundle."
+
+
+def pair_title(name: str, is_equal: bool) -> str:
+    """Return what a pair is called; one that is not equal is not called so."""
+    return PAIR_TITLES[name] if is_equal else UNEQUAL.get(name, PAIR_TITLES[name])
 
 
 def rules_digest(table: RulesTable) -> str:
@@ -42,8 +54,10 @@ def comparison_record(comparison: Comparison, digest: str) -> dict[str, Any]:
 
     `digest` is that of the rules. Every pair of `Comparison.pairs` is a key: its cutoff and
     threshold, the figures of `model` and `rules`, and `NAME_difference`, model less rules; each an
-    object of value, low and high (90% interval). `curves` holds both at up to 200 cutoffs,
-    `sentences` what a person reads. The same comparison gives the same record.
+    object of value, low and high (90% interval). Where its `is_equal` is false the model cannot
+    come near the volume (or capture) that the pair is named after, and it tells nothing. `curves`
+    holds both at up to 200 cutoffs, `notes` what may be a slip in the rules, `sentences` what a
+    person reads. The same comparison gives the same record.
     """
     swaps = comparison.swaps
     return {
@@ -55,7 +69,7 @@ def comparison_record(comparison: Comparison, digest: str) -> dict[str, Any]:
             "weeks": comparison.weeks,
         },
         "wins": {"scored": comparison.wins, "unscored": comparison.wins_unscored},
-        "model_cutoff": comparison.model_cutoff,
+        "model_cutoff": comparison.cutoff.value,
         "rules_threshold": comparison.rules_threshold,
         "tuned_threshold": comparison.tuned_threshold,
         **{name: _pair(pair) for name, pair in comparison.pairs.items()},
@@ -78,6 +92,7 @@ def comparison_record(comparison: Comparison, digest: str) -> dict[str, Any]:
         ],
         "by_week": _rows(comparison.by_week),
         "curves": {name: _rows(curve) for name, curve in comparison.curves.items()},
+        "notes": list(comparison.notes),
         "sentences": sentences(comparison),
     }
 
@@ -103,13 +118,14 @@ def comparison_lines(record: Mapping[str, Any]) -> list[str]:
         )
         lines += [*wrapped(both), ""]
     lines += [
-        f"{'model, rules, difference':33}{'MQLs':>16}{'share that closes':>29}{'wins found':>29}"
+        f"{'model, rules, difference':35}{'MQLs':>16}{'share that closes':>29}{'wins found':>29}"
     ]
-    lines += [_line(title, record[name]) for name, title in PAIR_TITLES.items() if name in record]
+    lines += [_line(name, record[name]) for name in PAIR_TITLES if name in record]
     rest = (
         "undated", "as_set", "model_qualifies", "rules_qualifies", "swaps", "work", "overturn"
     )  # fmt: skip
     sentences_told = [told[name] for name in rest if told.get(name)]
+    sentences_told += [f"Mind: {note}" for note in record.get("notes", ())]
     return [*lines, *(line for one in sentences_told for line in ("", *wrapped(one)))]
 
 
@@ -118,20 +134,25 @@ def wrapped(sentence: str) -> list[str]:
     return textwrap.wrap(sentence, 100, break_long_words=False)
 
 
-def _line(title: str, pair: Mapping[str, Any]) -> str:
-    weekly = "mqls_per_week" if "mqls_per_week" in pair["model"] else "mqls"
-    volumes = ", ".join(f"{_value(pair[side], weekly):,.1f}" for side in ("model", "rules"))
+def _line(name: str, pair: Mapping[str, Any]) -> str:
+    weekly = "mqls_per_week" if "mqls_per_week" in pair["rules"] else "mqls"
+    volumes = ", ".join(_volume(pair[side].get(weekly)) for side in ("model", "rules"))
+    title = pair_title(name, pair.get("is_equal", True))
     cells = [
-        f"{share(_value(pair['model'], name))}, {share(_value(pair['rules'], name))}, "
-        f"{_interval(pair.get(f'{name}_difference'))}"
-        for name in ("precision", "capture")
+        f"{share(_value(pair['model'], figure))}, {share(_value(pair['rules'], figure))}, "
+        f"{_interval(pair.get(f'{figure}_difference'))}"
+        for figure in ("precision", "capture")
     ]
-    return f"{title:33}{volumes:>16}{cells[0]:>29}{cells[1]:>29}"
+    return f"{title:35}{volumes:>16}{cells[0]:>29}{cells[1]:>29}"
 
 
-def _value(figures: Mapping[str, Any], name: str) -> float:
+def _volume(found: Mapping[str, float] | None) -> str:
+    return "0.0" if found is None else f"{found['value']:,.1f}"
+
+
+def _value(figures: Mapping[str, Any], name: str) -> float | None:
     found = figures.get(name)
-    return float("nan") if found is None else found["value"]
+    return None if found is None else found["value"]
 
 
 def _interval(found: Mapping[str, float | None] | None) -> str:
@@ -144,6 +165,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {
         "model_cutoff": pair.model_cutoff,
         "rules_threshold": pair.rules_threshold,
+        "is_equal": pair.is_equal,
         "model": _estimates(pair.model),
         "rules": _estimates(pair.rules),
         **_differences(pair.difference),

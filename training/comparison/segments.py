@@ -12,8 +12,8 @@ from models.cutoff import Estimate
 from training.comparison.figures import Side, paired
 from training.examples import Examples
 from training.replay import Replay
-from training.segments import category_feature
-from training.weekly import SCORED_COLUMNS, ScoredWeeks
+from training.segments import REPLAY_COLUMNS, replay_segment
+from training.weekly import ScoredWeeks
 
 MOST_SEGMENTS = 4
 FEW_VALUES = range(3, 13)
@@ -27,19 +27,20 @@ def segment_columns(examples: Examples, rows: np.ndarray, config: Config) -> tup
 
     The choice: the source, then attributes of the company, then of the lead, that have 3 to 12
     values in the examples where the mask `rows` is true. At most four. Raises InputError for a
-    setting that names no category feature.
+    setting that names no category feature, or one named like a column of the replay.
     """
     catalogue = examples.catalogue
     if config.compare.segments is not None:
-        return tuple(
-            category_feature(catalogue, name, "[compare] segments")
+        named = (
+            replay_segment(catalogue, name, "[compare] segments")
             for name in config.compare.segments
         )
+        return tuple(dict.fromkeys(named))  # "source" and "leads.source" are one
     attributes = [
         feature
         for feature in catalogue.features
         if feature.aggregation == "attribute" and feature.dtype == "category"
-        and feature.name not in SCORED_COLUMNS
+        and feature.name not in REPLAY_COLUMNS
     ]  # fmt: skip
     snapshots = examples.snapshots[rows]
     ranked = sorted(

@@ -132,7 +132,7 @@ def compare_other_rules(
 
     Only the rules are computed, on the same leads in the same weeks: snapshots are built again from
     the data in `folder`. Leads that are no longer in the data are left out, and counted as
-    `leads_left_out`.
+    `leads_left_out`. Raises InputError where those are more than half.
     """
     from models.rules import RulesScorer
 
@@ -140,43 +140,71 @@ def compare_other_rules(
     with steps("weeks"):
         stored = fetch_weeks(version, config, root)
     with steps("load"):
+        index = pd.concat([stored.past.scored, stored.test.scored])[["lead_id", "as_of"]]
         if config.flat is not None:
-            points = _flat_points(config, folder, rules)
+            found = flat_points(config, folder, rules)
         else:
             local = root / ".closedwon"
             partitions = load_partitions(config, folder, local).partitions
-            index = pd.concat([stored.past.scored, stored.test.scored])[["lead_id", "as_of"]]
-            points = weekly_points(partitions, catalogue, index, rules)
+            found = weekly_points(partitions, catalogue, index, rules)
+    leads = set(index["lead_id"])
+    require_leads(len(leads & set(found.points["lead_id"])), len(leads), folder, version)
     with steps("compare"):
         (past, gone), (test, gone_too) = (
-            _with_points(weeks, points) for weeks in (stored.past, stored.test)
+            _with_points(weeks, found.points) for weeks in (stored.past, stored.test)
         )
         compared = compare_weeks(past, test, stored.cutoff, rules.threshold, config)
-    record = comparison_record(compared, rules_digest(table))
+    record = comparison_record(replace(compared, notes=found.notes), rules_digest(table))
     return {**record, "leads_left_out": len(gone | gone_too)}
+
+
+def require_leads(found: int, leads: int, folder: Path, version: str) -> None:
+    """Raise InputError where the data hold too few of the leads that were scored."""
+    if 2 * found < leads or not found:
+        raise InputError(
+            f"The data in {folder} hold {found:,} of the {leads:,} leads that version {version} "
+            "was evaluated on; at least half are needed to compare it with other rules. Name the "
+            "data of its training with --data."
+        )
+
+
+@dataclass(frozen=True)
+class RulesPoints:
+    """What rules give the leads of an evaluation, from snapshots built again."""
+
+    points: pd.DataFrame
+    "lead_id, as_of, points"
+    notes: tuple[str, ...]
+    "What may be a slip in the rules, as these snapshots show."
 
 
 def weekly_points(
     tables: Partitions, catalogue: Catalogue, index: pd.DataFrame, rules: RulesScorer
-) -> pd.DataFrame:
-    """Return lead_id, as_of and points of every row of `index` whose lead is in the tables."""
-    parts = []
+) -> RulesPoints:
+    """Return the points of every row of `index` whose lead is in the tables."""
+    parts, witnesses = [index.iloc[:0].assign(points=0.0)], []
     for part in Partitions.of(tables):
         leads = part.tables.leads["lead_id"].unique()
         rows = index[index["lead_id"].isin(leads)].drop_duplicates(["lead_id", "as_of"])
+        if rows.empty:
+            continue
         rows = rows.sort_values(["as_of", "lead_id"], ignore_index=True)
         rows = rows.assign(account_id=pd.array([None] * len(rows), dtype="str"), is_eligible=True)
         snapshots = Past.of(part.tables, catalogue).snapshots(rows[list(INDEX_COLUMNS)])
         parts.append(snapshots[["lead_id", "as_of"]].assign(points=rules.points(snapshots)))
-    return pd.concat(parts, ignore_index=True)
+        witnesses.append(rules.witnesses(snapshots))
+    notes = rules.notes(pd.concat(witnesses, ignore_index=True)) if witnesses else ()
+    return RulesPoints(pd.concat(parts, ignore_index=True), notes)
 
 
-def _flat_points(config: Config, folder: Path, rules: RulesScorer) -> pd.DataFrame:
+def flat_points(config: Config, folder: Path, rules: RulesScorer) -> RulesPoints:
+    """Return the points of every lead of a flat export."""
     examples = examples_from_flat(load_flat(config, folder), config)
     snapshots = examples.snapshots
     as_of = snapshots["as_of"].to_numpy() if examples.is_dated else np.datetime64(0, "us")
     points = snapshots[["lead_id"]].assign(as_of=as_of, points=rules.points(snapshots))
-    return points.astype({"as_of": "datetime64[us]"}).drop_duplicates(["lead_id", "as_of"])
+    points = points.astype({"as_of": "datetime64[us]"}).drop_duplicates(["lead_id", "as_of"])
+    return RulesPoints(points, rules.notes(snapshots))
 
 
 def _with_points(weeks: ScoredWeeks, points: pd.DataFrame) -> tuple[ScoredWeeks, set[str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from models.cutoff import Estimate
+from collections.abc import Callable
+
+from models.cutoff import Cutoff, Estimate, cutoff_text
 from training.comparison.comparison import (
     AS_SET,
     EQUAL_CAPTURE,
@@ -13,12 +15,15 @@ from training.comparison.comparison import (
     Comparison,
 )
 from training.comparison.figures import Pair
-from training.comparison.swaps import MODEL, RULES, SWAP_INS, SWAP_OUTS, Group
+from training.comparison.swap_words import overturn_told, swaps_told, work_told
+from training.comparison.swaps import MODEL
+from training.comparison.telling import direction, gap, has_interval, mqls, number, share, volume
 
-LOOSE, STRICT, MISSED = 2.0, 0.75, 0.25
-"""Too loose: the weakest quarter of the MQLs closes at less than twice the rate of any lead. Too
-strict: the leads next below close at more than three quarters of the rate of the MQLs, and more
-than a quarter of the wins are missed."""
+STRICT, MISSED, LEAST_IN_QUARTER = 0.5, 0.25, 20
+"""Too loose: the weakest quarter of the MQLs closes less often than the MQLs do, and cannot be told
+from any lead. Too strict: the leads next below close at more than half the rate of the MQLs, and
+more than a quarter of the wins are missed. Each only if the 90% interval says so, of at least so
+many leads."""
 
 
 def sentences(comparison: Comparison) -> dict[str, str]:
@@ -29,146 +34,154 @@ def sentences(comparison: Comparison) -> dict[str, str]:
             "The data have no dates, so this is one comparison of all test leads at once: no "
             "weeks, no backlog, and nothing on whether a lead was flagged before its deal opened."
         )
-    tellers = {
+    tellers: dict[str, Callable[[Pair], str]] = {
         EQUAL_VOLUME_FROM_PAST: _from_past,
         EQUAL_CAPTURE: _equal_capture,
         TUNED_RULES: lambda pair: _tuned(pair, comparison),
-        AS_SET: _as_set,
+        AS_SET: lambda pair: _as_set(pair, comparison.cutoff),
     }
     told |= {name: teller(pairs[name]) for name, teller in tellers.items() if name in pairs}
     if AS_SET not in pairs:
         told[AS_SET] = "No cutoff is set for the model, so today it would flag nobody."
     told |= _qualifying(comparison)
     if comparison.swaps is not None:
-        told["swaps"] = _swaps(comparison)
-        told["work"] = _work(comparison)
-        told["overturn"] = _overturn(comparison)
+        told["swaps"] = swaps_told(comparison)
+        told["work"] = work_told(comparison)
+        told["overturn"] = overturn_told(comparison)
     return {name: sentence for name, sentence in told.items() if sentence}
-
-
-def direction(difference: Estimate | None) -> int:
-    """Return 1 or -1 where the interval lies above or below zero, 0 where it includes it."""
-    if difference is None or difference.low is None or difference.high is None:
-        return 0
-    return int(difference.low > 0) - int(difference.high < 0)
-
-
-def share(found: Estimate | float | None) -> str:
-    """Return a share for people.
-
-    >>> share(Estimate(0.126, 0.1, 0.2)), share(0.004)
-    ('13%', '0.4%')
-    """
-    if found is None:
-        return "-"
-    value = found if isinstance(found, float | int) else found.value
-    return f"{value:.1%}" if 0 < abs(value) < 0.02 else f"{value:.0%}"
-
-
-def gap(difference: Estimate | None, unit: str = "percentage points") -> str:
-    """Return a signed difference with its interval.
-
-    >>> gap(Estimate(0.07, 0.05, 0.091))
-    '+7.0 percentage points, 90% interval +5.0 to +9.1'
-    """
-    if difference is None:
-        return "not known"
-    scale = 100 if unit == "percentage points" else 1
-    text = f"{_signed(difference.value * scale)} {unit}"
-    if difference.low is None or difference.high is None:
-        return text
-    low, high = (_signed(bound * scale) for bound in (difference.low, difference.high))
-    return f"{text}, 90% interval {low} to {high}"
-
-
-def _signed(value: float) -> str:
-    """Return a signed number; one that is not 0 is never told as 0.
-
-    >>> _signed(6.21), _signed(-0.02), _signed(0.0)
-    ('+6.2', '-0.02', '0')
-    """
-    if value == 0:
-        return "0"
-    return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
-
-
-def volume(figures: dict[str, Estimate]) -> str:
-    """Return how many MQLs.
-
-    >>> volume({"mqls_per_week": Estimate(19.47)})
-    '19 MQLs a week'
-    """
-    weekly = figures.get("mqls_per_week")
-    if weekly is not None:
-        return f"{_count(weekly.value)} MQLs a week"
-    return f"{_count(figures['mqls'].value)} MQLs"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _verdict(comparison: Comparison) -> str:
     pair = comparison.pairs.get(EQUAL_VOLUME)
     if pair is None:
+        where = "in the test weeks" if comparison.is_dated else "among the test leads"
         return (
             f"At their threshold of {comparison.rules_threshold:g} points the rules would have "
-            "made no MQL in the test weeks, so there is nothing to compare the model with. Lower "
-            "it: mql_threshold in the rules."
+            f"made no MQL {where}, so there is nothing to compare the model with. Lower it: "
+            "mql_threshold in the rules."
         )
-    return f"At the same {volume(pair.rules)}, {_who_wins(pair)}: {_figures(pair)}"
+    if not pair.is_equal:
+        return _too_coarse(pair)
+    return f"At the same {volume(pair.rules)}, {_who_wins(pair)}"
+
+
+def _too_coarse(pair: Pair) -> str:
+    unit = " a week" if "mqls_per_week" in pair.rules else ""
+    way = "few" if mqls(pair.model) > mqls(pair.rules) else "many"
+    return (
+        f"The model has too few different scores to make as {way} MQLs as the rules: "
+        f"{number(mqls(pair.model))} against {number(mqls(pair.rules))}{unit}, so the two cannot "
+        "be compared at equal volume."
+    )
 
 
 def _who_wins(pair: Pair) -> str:
-    counts = {
-        "on how many of the MQLs close": direction(pair.difference.get("precision")),
-        "on the wins found": direction(pair.difference.get("capture")),
+    """Return who is better at what, and the figures that say so."""
+    nothing = _nothing(pair)
+    if nothing:
+        return f"nothing tells model and rules apart: {nothing}."
+    names = {"precision": "on how many of the MQLs close", "capture": "on the wins found"}
+    signs = {
+        told: direction(pair.difference[name])
+        for name, told in names.items()
+        if has_interval(pair.difference.get(name))
     }
-    better = [name for name, sign in counts.items() if sign > 0]
-    worse = [name for name, sign in counts.items() if sign < 0]
-    open_counts = [name for name, sign in counts.items() if sign == 0]
+    better = [name for name, sign in signs.items() if sign > 0]
+    worse = [name for name, sign in signs.items() if sign < 0]
+    level = [name for name, sign in signs.items() if sign == 0]
     if len(better) == 2:
-        return "the model beats the rules on both counts"
-    if len(worse) == 2:
-        return "the rules beat the model on both counts"
-    if better and worse:
-        return f"the model is better {better[0]} and the rules {worse[0]}"
-    if better or worse:
+        told = "the model beats the rules on both counts"
+    elif len(worse) == 2:
+        told = "the rules beat the model on both counts"
+    elif better and worse:
+        told = f"the model is better {better[0]} and the rules {worse[0]}"
+    elif better or worse:
         who = "the model beats the rules" if better else "the rules beat the model"
-        return f"{who} {(better or worse)[0]}; {open_counts[0]} they cannot be told apart"
-    return "model and rules cannot be told apart on these weeks"
+        told = f"{who} {(better or worse)[0]}"
+        told += f"; {level[0]} they cannot be told apart" if level else ""
+    else:
+        among = "on these weeks" if "mqls_per_week" in pair.rules else "on these leads"
+        told = f"model and rules cannot be told apart {among}"
+    return f"{told}: {_figures(pair)}"
+
+
+def _nothing(pair: Pair) -> str:
+    """Return why there is nothing to tell the two apart by; empty where there is something."""
+    silent = _silent(pair)
+    if silent:
+        return " and ".join(silent)
+    closed = any(side["precision"].value > 0 for side in (pair.model, pair.rules))
+    if closed or "capture" in pair.rules:
+        return ""
+    is_dated = "mqls_per_week" in pair.rules
+    return "no deal was won in these weeks" if is_dated else "no deal was won"
+
+
+def _silent(pair: Pair) -> list[str]:
+    both = (("the model flags nobody", pair.model), ("the rules flag nobody", pair.rules))
+    return [told for told, side in both if not mqls(side)]
 
 
 def _figures(pair: Pair) -> str:
+    nothing, silent = _nothing(pair), _silent(pair)
+    in_time = " before their deal opens" if "mqls_per_week" in pair.rules else ""
+    if len(silent) == 1:
+        whose, they, side = ("rules'", "they find", pair.rules)
+        if mqls(pair.model):
+            whose, they, side = ("model's", "it finds", pair.model)
+        found = f" and {they} {share(side['capture'])} of the wins{in_time}"
+        return (
+            f"{nothing}; of the {whose} MQLs {share(side.get('precision'))} close"
+            f"{found if 'capture' in side else ''}."
+        )
+    if nothing:
+        return f"{nothing}."
     precision, capture = pair.difference.get("precision"), pair.difference.get("capture")
-    signs = [direction(precision), direction(capture)]
-    zero = (
-        "Both intervals exclude zero."
-        if all(signs)
-        else "Only the first interval excludes zero."
-        if signs[0]
-        else "Only the second interval excludes zero."
-        if signs[1]
-        else "Both intervals include zero."
-    )
-    in_time = " before their deal opens" if "mqls_per_week" in pair.model else ""
-    return (
+    told = (
         f"of the model's MQLs {share(pair.model.get('precision'))} close, of the rules' "
-        f"{share(pair.rules.get('precision'))} ({gap(precision)}); the model finds "
-        f"{share(pair.model.get('capture'))} of the wins{in_time}, the rules "
-        f"{share(pair.rules.get('capture'))} ({gap(capture)}). {zero}"
+        f"{share(pair.rules.get('precision'))} ({gap(precision)})"
     )
+    if "capture" in pair.rules:
+        told += (
+            f"; the model finds {share(pair.model.get('capture'))} of the wins{in_time}, the rules "
+            f"{share(pair.rules.get('capture'))} ({gap(capture)})"
+        )
+    intervals = [found for found in (precision, capture) if has_interval(found)]
+    return f"{told}.{_excluding([bool(direction(found)) for found in intervals])}"
+
+
+def _excluding(excludes: list[bool]) -> str:
+    """Return which of the intervals there are exclude zero."""
+    if not excludes:
+        return ""
+    if len(excludes) == 1:
+        return f" The interval {'excludes' if excludes[0] else 'includes'} zero."
+    if excludes[0] == excludes[1]:
+        return f" Both intervals {'exclude' if excludes[0] else 'include'} zero."
+    return f" Only the {'first' if excludes[0] else 'second'} interval excludes zero."
 
 
 def _from_past(pair: Pair) -> str:
+    start = "Nobody knows the volume of weeks to come."
+    if not pair.is_equal:
+        return (
+            f"{start} On the weeks before, too, the model has too few different scores to make as "
+            "many MQLs as the rules, so no cutoff for that volume can be tried."
+        )
     return (
-        "Nobody knows the volume of weeks to come. With a cutoff found on the weeks before, for as "
-        f"many MQLs as the rules made then, the model would have made {volume(pair.model)} and the "
-        f"rules {volume(pair.rules)}; {_figures(pair)}"
+        f"{start} With a cutoff found on the weeks before, for as many MQLs as the rules made "
+        f"then, the model would have made {volume(pair.model)} and the rules "
+        f"{volume(pair.rules)}; {_figures(pair)}"
     )
 
 
 def _equal_capture(pair: Pair) -> str:
+    if not pair.is_equal:
+        return (
+            "The model has too few different scores to find as many of the wins as the rules: "
+            f"{share(pair.model.get('capture'))} against {share(pair.rules.get('capture'))}, so "
+            "the two cannot be compared at equal wins found."
+        )
     name = "mqls_per_week" if "mqls_per_week" in pair.difference else "mqls"
     difference = pair.difference.get(name)
     sign = direction(difference)
@@ -182,18 +195,22 @@ def _equal_capture(pair: Pair) -> str:
 
 
 def _tuned(pair: Pair, comparison: Comparison) -> str:
-    return (
+    where = "on the weeks before" if comparison.is_dated else "on the leads the model learnt from"
+    start = (
         f"With the rules at their best, {comparison.tuned_threshold:g} points (the threshold that "
-        f"did best on the weeks before, by {comparison.tuned_for}), and the model at the "
-        f"same {volume(pair.rules)}, {_who_wins(pair)}: {_figures(pair)}"
+        f"did best {where}, by {comparison.tuned_for})"
     )
+    if not pair.is_equal:
+        told = _too_coarse(pair)
+        return f"{start}: {told[0].lower()}{told[1:]}"
+    return f"{start}, and the model at the same {volume(pair.rules)}, {_who_wins(pair)}"
 
 
-def _as_set(pair: Pair) -> str:
+def _as_set(pair: Pair, cutoff: Cutoff) -> str:
     return (
-        f"As both are set today, the model from a probability of {pair.model_cutoff:.1%} and the "
-        f"rules from {pair.rules_threshold:g} points, the model makes {volume(pair.model)} and the "
-        f"rules {volume(pair.rules)}; {_figures(pair)}"
+        f"As both are set today, the model {cutoff_text(cutoff)}, and the rules from "
+        f"{pair.rules_threshold:g} points, the model makes {volume(pair.model)} and the rules "
+        f"{volume(pair.rules)}; {_figures(pair)}"
     )
 
 
@@ -207,117 +224,37 @@ def _qualifying(comparison: Comparison) -> dict[str, str]:
     return told
 
 
-def _one_side(side: str, band: Band, capture: Estimate | None) -> str:
-    is_loose = band.weakest < LOOSE * band.any_lead
+def _looseness(band: Band, capture: Estimate | None) -> str:
+    """Return whether the bar is too loose or too strict, as far as intervals tell."""
+    if band.precision <= band.any_lead:
+        return "sorts no better than chance"
+    if band.quarter < LEAST_IN_QUARTER:
+        return "has too few MQLs to be called loose or strict"
+    weakest, below = band.weakest, band.next_below
+    is_loose = (weakest.low or 0.0) <= band.any_lead and (weakest.high or 1.0) < band.precision
     misses = capture is not None and 1 - capture.value > MISSED
-    is_strict = misses and band.next_below > STRICT * band.precision
-    who = "The model's cutoff" if side == MODEL else "The rules' threshold"
-    does = "its" if side == MODEL else "their"
-    word = {
+    is_strict = misses and below is not None and (below.low or 0.0) > STRICT * band.precision
+    return {
         (True, False): "is too loose",
         (False, True): "is too strict, unless sales has no room for more",
         (True, True): "ranks too poorly to be called loose or strict",
-        (False, False): "is neither too loose nor too strict",
+        (False, False): "is not clearly too loose or too strict",
     }[is_loose, is_strict]
+
+
+def _one_side(side: str, band: Band, capture: Estimate | None) -> str:
+    if not band.any_lead > 0:
+        return ""  # nobody closed, so no bar sorts them
+    who = "The model's cutoff" if side == MODEL else "The rules' threshold"
+    does = "its" if side == MODEL else "their"
+    word = _looseness(band, capture)
     missed = "" if capture is None else f"; {share(1 - capture.value)} of the wins are missed"
     below = (
         ""
-        if band.next_below != band.next_below
+        if band.next_below is None
         else f", the leads next below {does} bar at {share(band.next_below)}"
     )
     return (
         f"{who} {word}: {share(band.precision)} of {does} MQLs close, the weakest quarter of them "
         f"at {share(band.weakest)}{below}, any lead at {share(band.any_lead)}{missed}."
     )
-
-
-def _swaps(comparison: Comparison) -> str:
-    assert comparison.swaps is not None
-    ins, outs = (comparison.swaps.groups[name] for name in (SWAP_INS, SWAP_OUTS))
-    known = comparison.swaps.known
-    before = (
-        f" {known[SWAP_INS]} of the first the rules had flagged before these weeks began, and "
-        f"{known[SWAP_OUTS]} of the second the model."
-        if known[SWAP_INS] or known[SWAP_OUTS]
-        else ""
-    )
-    return (
-        f"{ins.leads:,} leads swap in, flagged by the model alone, and {ins.won:,} of them closed "
-        f"({_rate(ins.precision)}). {outs.leads:,} swap out, flagged by the rules alone, and "
-        f"{outs.won:,} of them closed ({_rate(outs.precision)}).{before}"
-    )
-
-
-def _rate(found: Estimate | None) -> str:
-    if found is None or found.low is None or found.high is None:
-        return share(found)
-    return f"{share(found)}, {share(found.low)} to {share(found.high)}"
-
-
-def _work(comparison: Comparison) -> str:
-    assert comparison.swaps is not None
-    groups = comparison.swaps.groups
-    if groups[RULES].worked is None:
-        return (
-            "Nothing in the data tells which leads sales worked (no change to sal or sql, no "
-            "verdicts). If sales worked the rules' MQLs and work helps, part of the rules' wins "
-            "was made by it, and what the leads swapped in closed at is a lower bound."
-        )
-    worked = {name: share(group.worked_share) for name, group in groups.items()}
-    text = (
-        f"Sales worked {worked[RULES]} of the rules' MQLs and {worked[MODEL]} of the model's; of "
-        f"the leads swapped out {worked[SWAP_OUTS]}, of those swapped in {worked[SWAP_INS]}. Among "
-        f"the worked, {share(groups[SWAP_INS].precision_worked)} of the swapped in and "
-        f"{share(groups[SWAP_OUTS].precision_worked)} of the swapped out closed; among the others "
-        f"{share(groups[SWAP_INS].precision_unworked)} and "
-        f"{share(groups[SWAP_OUTS].precision_unworked)}. If work helps, the rate of the unworked "
-        "is a lower bound of what they would have closed at with it."
-    )
-    ranges = [groups[name].without_work for name in (SWAP_INS, SWAP_OUTS)]
-    if any(found is None or found.low is None for found in ranges):
-        return text
-    return text + (
-        f" Had sales worked nobody, those swapped in would have closed at {_range(ranges[0])}"
-        f" and those swapped out at {_range(ranges[1])}: from the wins at accounts that sales did "
-        "not work to all wins."
-    )
-
-
-def _range(found: Estimate | None) -> str:
-    assert found is not None
-    return f"{share(found.low)} to {share(found.high)}"
-
-
-def _overturn(comparison: Comparison) -> str:
-    """Return what the unworked would have to do for the observed order of the swaps to turn."""
-    assert comparison.swaps is not None
-    ins, outs = (comparison.swaps.groups[name] for name in (SWAP_INS, SWAP_OUTS))
-    if ins.worked is None or not ins.leads or not outs.leads:
-        return ""
-    unworked = ins.leads - ins.worked
-    wins = _unworked_wins(ins)
-    lead = ins.won - outs.won * ins.leads / outs.leads
-    if lead > 0:
-        start = (
-            "This counts the unworked swap-ins as they were, the worst case for the model if work "
-            "helps. "
-        )
-        if lead > wins:
-            return start + ("Even if none of them had won, those swapped in would be ahead.")
-        return start + (
-            f"To overturn it, working those {unworked:,} leads would have to cost "
-            f"{lead:.0f} of their {wins:.0f} wins."
-        )
-    if not unworked:
-        return "Sales worked all that swap in, so the comparison is like with like."
-    more = f", {1 - lead / wins:.1f} times what they had" if wins else ""
-    return (
-        f"For the model to draw level, working the {unworked:,} swap-ins that nobody worked would "
-        f"have to bring {-lead:.0f} more wins{more}."
-    )
-
-
-def _unworked_wins(group: Group) -> float:
-    if group.precision_unworked is None or group.worked is None:
-        return 0.0
-    return group.precision_unworked.value * (group.leads - group.worked)

@@ -21,6 +21,8 @@ from training.replay import Replay
 CANDIDATES = 500
 TESTED = 40
 """Cutoffs whose precision or capture is tested: neighbours tell the same story."""
+PROVEN = ("precision", "capture")
+"Policies whose promise comes with a stated confidence."
 LEAST_MQLS = 20
 """A precision promised on fewer replayed MQLs would be luck."""
 DEFAULT_SHARE = 0.10

@@ -22,8 +22,9 @@ LEAST_ON_CURVE = 30
 
 def pictures(comparison: Comparison) -> dict[str, Picture]:
     """Return the pictures there is something to show in."""
-    found = {"precision": _curve_picture(comparison, "precision", "Share of MQLs that close")}
-    found["capture"] = _curve_picture(comparison, "capture", "Share of wins found")
+    curves = {"precision": "Share of MQLs that close", "capture": "Share of wins found"}
+    drawn = {name: _curve_picture(comparison, name, title) for name, title in curves.items()}
+    found = {name: picture for name, picture in drawn.items() if picture is not None}
     if len(comparison.by_week) > 1:
         found["weeks"] = Picture(
             "Week by week",
@@ -39,7 +40,8 @@ def pictures(comparison: Comparison) -> dict[str, Picture]:
     return found
 
 
-def _curve_picture(comparison: Comparison, figure: str, title: str) -> Picture:
+def _curve_picture(comparison: Comparison, figure: str, title: str) -> Picture | None:
+    """Return a figure over every volume; None where no volume has it."""
     name = "mqls_per_week" if comparison.is_dated else "mqls"
     volume = "MQLs a week" if comparison.is_dated else "MQLs"
     weeks = comparison.weeks if comparison.is_dated else 1
@@ -54,6 +56,8 @@ def _curve_picture(comparison: Comparison, figure: str, title: str) -> Picture:
     pair = comparison.pairs.get(EQUAL_VOLUME)
     if pair is not None:
         points = points[points["volume"] <= 4 * pair.rules[name].value]
+    if points.empty:
+        return None
     x = alt.X("volume:Q", title=volume)
     y = alt.Y(f"{figure}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     color = alt.Color("who:N", title=None, scale=COLOURS, legend=LEGEND)
@@ -61,7 +65,7 @@ def _curve_picture(comparison: Comparison, figure: str, title: str) -> Picture:
         x=x, y=y, color=color, order="cutoff:Q"
     )  # fmt: skip
     caption = f"{title}, for every cutoff of the model and every threshold of the rules"
-    if pair is None:
+    if pair is None or not pair.is_equal or not (figure in pair.model and figure in pair.rules):
         return Picture(title, f"{caption}.", svg(lines))
     dots = pd.DataFrame(
         {

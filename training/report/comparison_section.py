@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from models.cutoff import Estimate
 from training.comparison.comparison import EQUAL_VOLUME, Comparison
 from training.comparison.examples import Example
-from training.comparison.record import PAIR_TITLES
+from training.comparison.record import pair_title
 from training.comparison.swaps import GROUPS, MODEL, RULES, SWAP_INS, SWAP_OUTS
-from training.comparison.words import gap, sentences, share
+from training.comparison.telling import gap, has_interval, share
+from training.comparison.words import sentences
 from training.report.comparison_charts import pictures
 
 FIGURES = {
@@ -56,10 +58,14 @@ def comparison_section(
         "is_there": True,
         "is_dated": comparison.is_dated,
         "told": told,
-        "cards": [] if headline is None else _cards(headline.model, headline.rules),
+        "notes": comparison.notes,
+        "cards": _cards(headline.model, headline.rules) if headline and headline.is_equal else [],
         "pairs": [
-            (PAIR_TITLES[name].capitalize(), told.get(name, ""), _pair_rows(pair.model, pair.rules,
-                                                              pair.difference))
+            (
+                pair_title(name, pair.is_equal).capitalize(),
+                told.get(name, ""),
+                _pair_rows(pair.model, pair.rules, pair.difference),
+            )
             for name, pair in comparison.pairs.items()
         ],
         "groups": _group_rows(comparison),
@@ -79,7 +85,7 @@ def number(name: str, found: Estimate | float) -> str:
     ('21%', '12,346')
     """
     value = found.value if isinstance(found, Estimate) else found
-    if name in _SHARES:
+    if name in _SHARES or not isfinite(value):
         return share(value)
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
 
@@ -120,7 +126,7 @@ def _pair_rows(
 def _with_interval(name: str, found: Estimate | None) -> str:
     if found is None:
         return "-"
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or not has_interval(found):
         return number(name, found)
     return f"{number(name, found)} ({number(name, found.low)} to {number(name, found.high)})"
 
@@ -129,8 +135,9 @@ def _gap(name: str, found: Estimate | None) -> str:
     if found is None:
         return "-"
     if name in _SHARES:
-        return gap(found).replace(" percentage points, 90% interval ", " points (") + ")"
-    if found.low is None or found.high is None:
+        text = gap(found).replace(" percentage points, 90% interval ", " points (")
+        return f"{text})" if has_interval(found) else text
+    if found.low is None or found.high is None or not has_interval(found):
         return f"{found.value:+,.1f}"
     digits = 0 if abs(found.value) >= 100 else 1
     low, high = (f"{bound:+,.{digits}f}" for bound in (found.low, found.high))

@@ -228,7 +228,7 @@ def _trait(trait: Trait) -> dict[str, str]:
     return {
         "sentence": trait.sentence(),
         "interval": f"{reach} times",
-        "size": f"{trait.won_leads:,} won of {trait.leads:,} leads",
+        "size": f"{trait.leads:,} leads had it at some time",
     }
 
 

@@ -83,7 +83,7 @@ def _content(evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
         "distribution": charts.distribution(evaluation.test, cutoff),
         "captured": charts.captured(evaluation.test),
         "weeks": charts.replayed_weeks(evaluation.replay, cutoff)
-        if evaluation.replay.is_dated
+        if evaluation.replay.is_dated and not cutoff.qualifies_nobody
         else None,
         "cutoffs": charts.cutoffs(cutoff_curve(evaluation.past), evaluation.past.weeks, cutoff),
         "reasons": charts.global_reasons(explained),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.cutoff import Cutoff
+from models.cutoff import cutoff_text
 from training.comparison.record import wrapped
+from training.evaluation import Evaluation
 from training.recipe import Training
 from training.report.report import backlog, told
 
@@ -35,6 +36,9 @@ def summary_lines(trained: Training) -> list[str]:
         "",
     ]
     lines += _cutoff_lines(trained)
+    if trained.against is not None:
+        verdict = trained.against.record["sentences"]["verdict"]
+        lines += ["", *wrapped(f"Against the rules: {verdict}")]
     lines += [line for warning in facts["warnings"] for line in wrapped(f"Mind: {warning}")]
     lines += ["", f"Report: {trained.report}", f"MLflow run: {registered.run_id}"]
     if trained.rejects:
@@ -51,14 +55,14 @@ def _cutoff_lines(trained: Training) -> list[str]:
     volume = replayed.get("mqls_per_week", replayed.get("mqls", "-"))
     title = "MQLs a week" if "mqls_per_week" in replayed else "MQLs"
     lines = [
-        f"{_from(cutoff)} {cutoff.reason}",
+        f"MQL {cutoff_text(cutoff)}. {cutoff.reason}",
         *(
             [f"To expect in the weeks after: {told('mqls_per_week', cutoff.forecast)} a week."]
             if cutoff.forecast
             else []
         ),
         f"On the test {'weeks' if 'mqls_per_week' in replayed else 'leads'} that would have been:",
-        f"  {title:<18} {volume} (and {backlog(evaluation):,} in the backlog at the start)",
+        f"  {title:<18} {volume}{_waiting(evaluation)}",
         f"  precision          {replayed['precision']} of them closed",
         f"  capture            {replayed['capture']} of the wins{_in_time(trained.facts)}",
     ]
@@ -67,12 +71,10 @@ def _cutoff_lines(trained: Training) -> list[str]:
     return lines
 
 
-def _from(cutoff: Cutoff) -> str:
-    if not cutoff.segments:
-        return f"MQL from a probability of {cutoff.value:.1%}."
-    own = ", ".join(f"{value} {at:.1%}" for value, at in sorted(cutoff.segments.items())[:6])
-    rest = "nobody else" if cutoff.value is None else f"{cutoff.value:.1%} elsewhere"
-    return f"MQL from a probability by {cutoff.segment_by}: {own}; {rest}."
+def _waiting(evaluation: Evaluation) -> str:
+    if not evaluation.replay.is_dated:
+        return f" of {evaluation.replay.scored['lead_id'].nunique():,} leads"
+    return f" (and {backlog(evaluation):,} in the backlog at the start)"
 
 
 def _in_time(facts: dict[str, Any]) -> str:
