@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
 from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
@@ -12,6 +13,7 @@ from training.reliability import rates_by
 from training.weekly import SCORED_COLUMNS
 
 MISSING = "(missing)"
+UNLIKELY = 0.05
 REPLAY_COLUMNS = (*SCORED_COLUMNS, "previous_best", "best", "is_warm_up", "created_at", "amount")
 "Columns that scored weeks and their replay have, or get, themselves."
 AS_PREDICTED, TOO_HIGH, TOO_LOW, UNKNOWN = (
@@ -109,6 +111,8 @@ def segments_sentence(rates: pd.DataFrame) -> str:
     >>> segments_sentence(rates)  # doctest: +NORMALIZE_WHITESPACE
     'The mean probability lies inside the 90% interval of the observed win rate in 8 of 10
     segments; by chance alone it would be outside in about 1. 1 more had too few wins to say.'
+    >>> "more than chance" in segments_sentence(rates.replace(AS_PREDICTED, TOO_HIGH))
+    True
     """
     judged = int((rates["verdict"] != UNKNOWN).sum())
     unknown = len(rates) - judged
@@ -120,5 +124,11 @@ def segments_sentence(rates: pd.DataFrame) -> str:
         f"The mean probability lies inside the 90% interval of the observed win rate in {inside} "
         f"of {judged} segments; by chance alone it would be outside in "
         f"{f'about {chance}' if chance else 'less than one'}."
+    )
+    by_luck = float(binom.sf(judged - inside - 1, judged, 1 - LEVEL))
+    text += (
+        " That is more than chance: in those listed the probabilities are off."
+        if by_luck < UNLIKELY
+        else ""
     )
     return f"{text} {unknown} more had too few wins to say." if unknown else text
