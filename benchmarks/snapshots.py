@@ -204,15 +204,18 @@ def growth(scratch: Path) -> dict[str, Any]:
     Each run is a process of its own: memory that an earlier run left to the allocator is there at
     once, but only for small arrays, and would flatter the small exports.
     """
-    seconds = {}
     small = scratch / "growth-compiled"
     write_export(small, 5_000)
-    for events in GROWTH:
-        folder = scratch / f"growth-{events}"
+    folders = {events: scratch / f"growth-{events}" for events in GROWTH}
+    for events, folder in folders.items():
         write_export(folder, events)
-        runs = [_seconds_alone(small, folder) for _ in range(4)]
-        seconds[events] = statistics.median(runs[1:])  # the first fills the file cache
-        shutil.rmtree(folder)
+    # In turns, so that an hour in which the machine is slow does not fall on one size alone; the
+    # first turn fills the file cache.
+    turns = [
+        {events: _seconds_alone(small, folder) for events, folder in folders.items()}
+        for _ in range(4)
+    ]
+    seconds = {events: statistics.median(turn[events] for turn in turns[1:]) for events in GROWTH}
     slope = np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0]
     return {
         "growth_seconds": {str(events): taken for events, taken in seconds.items()},
