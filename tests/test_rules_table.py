@@ -199,3 +199,10 @@ def test_the_demo_keeps_a_table_that_can_be_read(tmp_path: Path) -> None:
     table = read_rules(written(tmp_path, demo_rules()))
     assert (table.fit.max, table.engagement.max) == (40, 60)
     assert demo_rules().startswith("# Written by `closedwon demo`")
+
+
+def test_the_table_in_the_readme_is_read(tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = next(part for part in readme.split("```toml\n") if part.startswith("mql_threshold"))
+    (tmp_path / "rules.toml").write_text(table.split("```")[0], encoding="utf-8")
+    assert len(read_rules(tmp_path / "rules.toml").engagement.rules) == 2
