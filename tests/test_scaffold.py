@@ -131,7 +131,8 @@ def test_drafted_rules_fit_the_catalogue_of_the_same_data(
     tmp_path: Path, features: dict[str, object]
 ) -> None:
     config = Config.model_validate({"features": features})
-    drafted_scorer(draft_rules(config, exported(tmp_path)), config, tmp_path)
+    scorer = drafted_scorer(draft_rules(config, exported(tmp_path)), config, tmp_path)
+    assert 0 < scorer.threshold <= scorer.table.fit.reach + scorer.table.engagement.reach
 
 
 def test_drafted_points_follow_the_journey_and_hold_no_rare_value(tmp_path: Path) -> None:

@@ -108,10 +108,8 @@ def weeks_of_gap(
     if until < start + LEAST_RECENT_WEEKS * WEEK:
         return None
 
-    def probability_of(snapshots: pd.DataFrame, _: np.ndarray) -> np.ndarray:
-        return fitted.probability(snapshots)
-
     segments = _segments(examples, split, config)
+    probability_of = _as_served(fitted)
     scored = score_weeks(
         tables, config, examples.catalogue, instants, probability_of, None, segments
     )
@@ -130,9 +128,7 @@ def weeks_of_test(
     wins = won_examples(examples) if tables is None else won_opportunities(tables, config)
     segments = _segments(examples, split, config)
 
-    def probability_of(snapshots: pd.DataFrame, _: np.ndarray) -> np.ndarray:
-        return fitted.probability(snapshots)
-
+    probability_of = _as_served(fitted)
     if tables is None or not examples.is_weekly or split.test_from is None:
         scored = _score_once(
             examples, tables, config, split.is_test, probability_of, rules, segments
@@ -148,6 +144,11 @@ def weeks_of_test(
     return ScoredWeeks(
         scored, wins, start, newest + WEEK, warm_up == 0, examples.is_dated, segments
     )
+
+
+def _as_served(fitted: Fitted) -> ProbabilityOf:
+    """Return the scores of the refit booster, whatever the account."""
+    return lambda snapshots, _: fitted.probability(snapshots)
 
 
 def _score_once(

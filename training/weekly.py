@@ -56,11 +56,6 @@ class ScoredWeeks:
     segments: tuple[str, ...] = ()
     "Columns of `scored`."
 
-    @property
-    def has_points(self) -> bool:
-        """Whether the rows were scored by rules, too."""
-        return "points" in self.scored
-
     def replay(self) -> Replay:
         """Return the replay of the model's probabilities."""
         return self._replayed(self.scored)
