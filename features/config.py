@@ -215,6 +215,28 @@ class TrackingConfig(Section):
     model_name: str = "closedwon"
 
 
+class ServingConfig(Section):
+    """The API and its ledger."""
+
+    ledger: str = "sqlite:///.closedwon/ledger.db"
+    "Where every score is kept: SQLite, or another database that SQLAlchemy knows."
+    refresh_seconds: PositiveInt = 10
+    "How often the champion is looked up in MLflow."
+    max_leads: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    "Leads of one request."
+    max_rows: PositiveInt = 50_000
+    "Rows of one request, all tables together."
+    max_body_megabytes: PositiveInt = 10
+    max_waiting: PositiveInt = 64
+    "Requests at work or waiting; the next one is told to come back later."
+    requests_per_minute: PositiveInt | None = None
+    "Quota of one key; none unless set."
+    accept_within_hours: Annotated[float, Field(gt=0)] = 24
+    "Service level of sales: from MQL to the first answer."
+    contact_within_hours: Annotated[float, Field(gt=0)] = 48
+    "Service level of sales: from MQL to the first contact."
+
+
 class Config(Section):
     """The whole file."""
 
@@ -230,6 +252,7 @@ class Config(Section):
     cutoff: CutoffConfig = CutoffConfig()
     compare: CompareConfig = CompareConfig()
     tracking: TrackingConfig = TrackingConfig()
+    serving: ServingConfig = ServingConfig()
 
     @property
     def gap_days(self) -> int:

@@ -1,0 +1,85 @@
+"""What the ledger keeps of a score: plain values, known to those who score and those who store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What is needed to read the scores of a version again without its bundle."""
+
+    version: str
+    digest: str
+    "sha256 of the bundle's manifest."
+    numbers: tuple[str, ...]
+    "Number features in catalogue order."
+    categories: tuple[str, ...]
+    "Category features in catalogue order."
+    concepts: tuple[str, ...]
+    "In catalogue order, the calibration's term last."
+    families: tuple[str, ...]
+    "Of the concepts."
+    base_probability: float
+    "Where the reasons start from."
+    base_rate: float
+    horizon_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRecord:
+    """One score of one lead. Instants are microseconds since 1970, UTC."""
+
+    score_id: str
+    lead_id: str
+    account_id: str | None
+    as_of: int
+    scored_at: int
+    model_version: str
+    source: Literal["api", "batch"]
+    is_backfill: bool
+    "Asked for an `as_of` of the past: it never makes an MQL."
+    is_eligible: bool
+    unknown: tuple[str, ...]
+    "Tables and columns that the model reads and the request lacked; `()` is a complete score."
+    probability: float
+    raw_score: float
+    cutoff: float | None
+    "Of the lead's segment; None: nobody qualifies."
+    grade: str
+    qualified: bool
+    track: str
+    why: str
+    numbers: npt.NDArray[np.float32]
+    "Feature values in the order of `ModelRecord.numbers`."
+    categories: tuple[str | None, ...]
+    log_odds: npt.NDArray[np.float64]
+    "Contribution of each of `ModelRecord.concepts`: they sum to `g(raw) - g(base)`."
+    points: npt.NDArray[np.float64]
+    "The same in probability points: they sum to `probability - base_probability`."
+    reasons: list[dict[str, Any]]
+    "The strongest, told: concept, family, text, points, log_odds."
+    change: dict[str, Any] | None = None
+    "Against the score before: `previous`, `points` and its four `parts`, which add up to it."
+    crossing: dict[str, Any] | None = None
+    "What would carry the lead over the cutoff, where that was asked for."
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    "The newest engagement events the score saw, newest first: occurred_at, event_type, channel, ..."
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousScore:
+    """What a new score is compared with."""
+
+    score_id: str
+    as_of: int
+    model_version: str
+    probability: float
+    raw_score: float
+    numbers: npt.NDArray[np.float32]
+    categories: tuple[str | None, ...]
+    log_odds: npt.NDArray[np.float64]
