@@ -61,7 +61,7 @@ def read_export(
             dictionary = list(EVENT_TEXTS)
         if name in names and path.exists():
             rows = pq.read_table(path, columns=columns, read_dictionary=dictionary)
-            frames[name] = rows.to_pandas()
+            frames[name] = rows.to_pandas(split_blocks=True)  # no copy to put columns side by side
         else:
             kinds = {**spec.required, **spec.optional, "recorded_at": "instant"}
             if name == "opportunities":

@@ -52,20 +52,27 @@ class LiveSnapshots:
         """Return the live path of `catalogue`."""
         return cls(catalogue, Plans.of(catalogue))
 
+    def past(self, tables: Mapping[str, Rows]) -> Past:
+        """Return the past that the rows of a request tell, to be asked for features and standing.
+
+        `tables`: the contract's tables, rows of the leads and of their accounts' other leads. A
+        table that is not among them is unknown, so its features are missing; an empty one is empty.
+        Without `recorded_at` an event is known when it occurred, and the attributes of leads and
+        accounts always.
+        """
+        reads = self.plans.event_columns
+        records = records_of_rows(tables, self.catalogue.account_from, reads)
+        return Past.of_records(records, self.catalogue, self.plans)
+
     def features(
         self, tables: Mapping[str, Rows], lead_ids: Sequence[str], as_of: int
     ) -> tuple[Matrix, dict[str, Texts]]:
         """Return the numbers of each lead, float32 (n_leads, n_numbers), and the categories.
 
-        `tables`: the contract's tables, rows of the leads and of their accounts' other leads. A
-        table that is not among them is unknown, so its features are missing; an empty one is empty.
-        Missing numbers are NaN. Without `recorded_at` an event is known when it occurred, and the
-        attributes of leads and accounts always.
+        `tables` as in `past`. Missing numbers are NaN.
         """
-        reads = self.plans.event_columns
-        records = records_of_rows(tables, self.catalogue.account_from, reads)
-        past = Past.of_records(records, self.catalogue, self.plans)
-        code = {lead: code for code, lead in enumerate(records.lead_ids)}
+        past = self.past(tables)
+        code = {lead: code for code, lead in enumerate(past.columns.people.lead_ids)}
         leads = np.array([code[lead] for lead in lead_ids])
         return past.features(leads, np.full(len(leads), as_of))
 

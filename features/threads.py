@@ -25,8 +25,24 @@ def in_threads(run: Callable[[int, int], None], work: npt.NDArray[np.int64]) -> 
         run(0, n_timelines)
         return
     cuts = np.searchsorted(work, np.linspace(0, total, THREADS + 1)[1:-1])
-    bounds = itertools.pairwise([0, *(int(cut) for cut in cuts), n_timelines])
+    _run_parts(run, [0, *(int(cut) for cut in cuts), n_timelines])
+
+
+def rows_in_threads(run: Callable[[int, int], None], n_rows: int) -> None:
+    """Call `run(first, last)` for parts that together are all rows, each as much work as another.
+
+    >>> rows_in_threads(lambda first, last: print(first, last), 3)
+    0 3
+    """
+    if n_rows < _WORTH_A_THREAD or THREADS == 1:
+        run(0, n_rows)
+        return
+    _run_parts(run, [n_rows * part // THREADS for part in range(THREADS + 1)])
+
+
+def _run_parts(run: Callable[[int, int], None], bounds: list[int]) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
-        parts = [pool.submit(run, first, last) for first, last in bounds if first < last]
+        cut = itertools.pairwise(bounds)
+        parts = [pool.submit(run, first, last) for first, last in cut if first < last]
     for part in parts:
         part.result()

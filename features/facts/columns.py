@@ -28,6 +28,7 @@ from features.facts.histories import (
 from features.facts.identity import AccountFrom, People, people_of
 from features.facts.records import Records
 from features.fit.fit_columns import fit_value, fit_values
+from features.threads import rows_in_threads
 
 Floats = npt.NDArray[np.float64]
 Texts = pd.api.extensions.ExtensionArray | list[str | None]
@@ -156,7 +157,15 @@ class Asked:
     def fill_funnel(self, which: Int64s, columns: Int64s, matrix: npt.NDArray[np.float32]) -> None:
         """Fill columns of `matrix` with those of FUNNEL, NaN where the table is unknown."""
         funnel = self.columns._funnel
-        _fill_funnel(funnel, self.leads, self.accounts, self.as_of, which, columns, matrix)
+
+        def fill(first: int, last: int) -> None:
+            rows = slice(first, last)
+            _fill_funnel(
+                funnel, self.leads[rows], self.accounts[rows], self.as_of[rows],
+                which, columns, matrix[rows],
+            )  # fmt: skip
+
+        rows_in_threads(fill, len(self.leads))
         for table, rows in _FUNNEL_ROWS.items():
             if table not in self.columns.records.present and not self.columns.has_rows(table):
                 matrix[:, columns[np.isin(which, rows)]] = np.nan
@@ -246,20 +255,32 @@ class Funnel(NamedTuple):
 @njit(cache=True, nogil=True)
 def _fill_funnel(funnel, leads, accounts, as_of, which, columns, matrix):  # type: ignore[no-untyped-def]
     """Fill columns[i] of the matrix with row which[i] of FUNNEL; no account is missing."""
+    # Each look at a history waits for memory: none that no feature asks for.
+    asks_changes = asks_recycled = asks_lead = asks_members = asks_account = False
+    for row in which:
+        asks_changes |= row == 1
+        asks_recycled |= row == 2
+        asks_members |= row == 3
+        asks_lead |= 4 <= row < 10
+        asks_account |= row >= 10
     told = np.empty(16)
     for row in range(len(leads)):
         lead, account, now = leads[row], accounts[row], as_of[row]
         told[:] = np.nan
         told[0] = _days(now, funnel.created[lead])
-        last = row_before(funnel.changed_starts, funnel.changed_known, lead, now)
-        if last >= 0:
-            told[1] = _days(now, funnel.changed[last])
-        told[2] = _count(funnel.recycled_starts, funnel.recycled_known, lead, now)
-        last = row_before(funnel.lead_deal_starts, funnel.lead_deals_known, lead, now)
-        _tell_deals(funnel.lead_deals[last], now, told[4:10])
-        if account >= 0:
+        if asks_changes:
+            last = row_before(funnel.changed_starts, funnel.changed_known, lead, now)
+            if last >= 0:
+                told[1] = _days(now, funnel.changed[last])
+        if asks_recycled:
+            told[2] = _count(funnel.recycled_starts, funnel.recycled_known, lead, now)
+        if asks_lead:
+            last = row_before(funnel.lead_deal_starts, funnel.lead_deals_known, lead, now)
+            _tell_deals(funnel.lead_deals[last], now, told[4:10])
+        if asks_members and account >= 0:
             joined = _count(funnel.joined_starts, funnel.joined, account, now)
             told[3] = joined - _count(funnel.left_starts, funnel.left, account, now)
+        if asks_account and account >= 0:
             last = row_before(funnel.account_deal_starts, funnel.account_deals_known, account, now)
             _tell_deals(funnel.account_deals[last], now, told[10:16])
         for place in range(len(which)):

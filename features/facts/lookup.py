@@ -15,7 +15,7 @@ import pandas as pd
 from numba import njit
 
 from features.facts.histories import Int64s
-from features.threads import in_threads
+from features.threads import rows_in_threads
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,9 +59,9 @@ def codes_in(ids: pd.Series, known: Ids) -> Int64s:
     >>> codes_in(pd.Series(["b", None, "c"], dtype="str"), pd.Index(["a", "b"])).tolist()
     [1, -1, -1]
     """
-    codes = np.full(len(ids), -1, np.int64)
     if not len(ids) or not len(known):
-        return codes
+        return np.full(len(ids), -1, np.int64)
+    codes = np.empty(len(ids), np.int64)
     table = table_of(texts_of(_arrow(known.array if isinstance(known, pd.Index) else known)))
     wanted = _arrow(ids)
 
@@ -73,7 +73,7 @@ def codes_in(ids: pd.Series, known: Ids) -> Int64s:
             if rows.null_count:
                 found[rows.is_null().to_numpy(zero_copy_only=False)] = -1
 
-    in_threads(look_up, np.arange(len(ids) + 1))
+    rows_in_threads(look_up, len(ids))
     return codes
 
 

@@ -23,6 +23,8 @@ from features.threads import in_threads
 Matrix = npt.NDArray[np.float32]
 FEW_EVENTS = 2_000
 "So few are put in order by the call that walks them: half a live request's time is calls."
+FEW_SNAPSHOTS = 100
+"So few are told by plain lists: what pandas takes to begin is more."
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Timelines:
 
     def _texts(self, feature: Feature, codes: Int32s) -> Texts:
         names = JOURNEY_STAGES if feature.aggregation == "journey_stage" else self.channels
-        if len(codes) == 1:
+        if len(codes) <= FEW_SNAPSHOTS:
             return taken([*names], codes.astype(np.int64))
         return taken(pd.Series([*names], dtype="str").array, codes.astype(np.int64))
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import duckdb
 
+from features.loading.addresses import ADDRESS, EMAIL_DOMAIN, usual_place
 from features.loading.cells import quoted, trimmed
 from features.loading.load_report import Note
 from features.loading.reading import RawTable
 from features.tables import EMAIL_HASH
 
-EMAIL_DOMAIN = "email_domain"
-# Names, without case and punctuation, of columns that hold addresses if any cell is one.
-_USUAL_NAMES = (
-    *("email", "emailaddress", "mail", "mailaddress", "emailid", "workemail", "businessemail"),
-    *("personalemail", "primaryemail", "contactemail", "companyemail"),
-)
 MOSTLY = 0.9
 "A column of any name with more addresses than this among its filled cells holds addresses."
-_ADDRESS = r"(mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]+"
 # 16 of the 32 bytes of a sha256: enough to tell any two people apart.
 _HASH_DIGITS = 32
 
@@ -50,7 +42,7 @@ def without_addresses(
 def email_parts(column: str) -> dict[str, str]:
     """Return the SQL of `email_domain` and `email_hash` of the addresses in `column`."""
     address = f"regexp_replace(lower({trimmed(quoted(column))}), '^mailto:', '')"
-    is_address = f"regexp_full_match({address}, '{_ADDRESS}')"
+    is_address = f"regexp_full_match({address}, '{ADDRESS}')"
     return {
         EMAIL_DOMAIN: f"case when {is_address} then regexp_extract({address}, '@(.+)$', 1) end",
         EMAIL_HASH: f"case when {is_address} then left(sha256({address}), {_HASH_DIGITS}) end",
@@ -70,20 +62,16 @@ def address_columns(
         cell = trimmed(quoted(name))
         counts += [
             f"count({cell})",
-            f"count(*) filter (where regexp_full_match(lower({cell}), '{_ADDRESS}'))",
+            f"count(*) filter (where regexp_full_match(lower({cell}), '{ADDRESS}'))",
         ]
     counted = iter(_row(connection, raw, counts))
     usual, others = [], []
     for name, filled, addresses in zip(likely, counted, counted, strict=True):
-        if addresses and _plain(name) in _USUAL_NAMES:
+        if addresses and usual_place(name) is not None:
             usual.append(name)
         elif addresses > MOSTLY * filled:
             others.append(name)
-    return sorted(usual, key=lambda name: _USUAL_NAMES.index(_plain(name))) + others
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
+    return sorted(usual, key=lambda name: usual_place(name) or 0) + others
 
 
 def _row(connection: duckdb.DuckDBPyConnection, raw: RawTable, cells: list[str]) -> tuple[int, ...]:

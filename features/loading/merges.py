@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import duckdb
+from typing import TYPE_CHECKING
 
 from features.loading.load_report import Note
+
+if TYPE_CHECKING:  # requests are checked for circles too, and read nothing by DuckDB
+    import duckdb
 
 
 def mend_merges(connection: duckdb.DuckDBPyConnection) -> list[Note]:
