@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +20,7 @@ from features.errors import InputError
 
 if TYPE_CHECKING:
     from features.config import Config
+    from serving.ledger.keys import Keys
     from training.recipe import Training
     from training.steps import Steps
 
@@ -28,6 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which open leads will close: calibrated, audited, explained.",
 )
+keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API's keys.")
+app.add_typer(keys_app, name="keys")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Settings.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder where relative files lie.")]
@@ -269,6 +273,124 @@ def compare(
         _print_json(compared.as_dict())
     else:
         _say("\n".join(compared.lines()))
+
+
+@app.command()
+def serve(
+    config: ConfigOption = DEFAULT_CONFIG,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+) -> None:
+    """Serve scores over HTTP, and the pages for sales, until Ctrl-C or SIGTERM."""
+    # Nothing of what is loaded now is garbage; the server switches the collector on again.
+    gc.disable()
+    from serving.api.run import serve as run
+
+    run(_read(config), Path(), host, port)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    file_format: Annotated[
+        Literal["parquet", "csv"], typer.Option("--format", help="Of the files.")
+    ] = "parquet",
+    with_features: Annotated[
+        bool, typer.Option("--features", help="Also the feature values of every score.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the ledger as tables: verdicts, stage changes and scores."""
+    from serving.ledger.database import open_database
+    from serving.ledger.exports import export_tables
+
+    engine = open_database(_read(config).serving.ledger, Path(), must_exist=True)
+    rows = export_tables(engine, output, file_format, with_features)
+    if as_json:
+        _print_json({"output": str(output), "rows": rows})
+        return
+    told = ", ".join(f"{name} ({count:,} rows)" for name, count in rows.items())
+    _say(f"Wrote to {output}: {told}.")
+
+
+@app.command()
+def forget(
+    lead_ids: Annotated[list[str], typer.Argument(help="Leads to erase.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase leads from the ledger, and say which evaluations still hold them."""
+    from serving.ledger.database import open_database
+    from serving.ledger.erasing import erase_leads
+    from training.comparison.kept_leads import versions_with_leads
+
+    settings = _read(config)
+    erased = erase_leads(open_database(settings.serving.ledger, Path(), must_exist=True), lead_ids)
+    told = ", ".join(f"{count:,} rows of {table}" for table, count in erased.items() if count)
+    if not as_json:
+        _say(f"Erased from the ledger: {told}.")
+    versions: list[str] | None = None
+    try:
+        versions = versions_with_leads(lead_ids, settings, Path())
+    except InputError as error:  # the leads are erased all the same
+        print(f"closedwon: Evaluations could not be looked through. {error}", file=sys.stderr)
+    if as_json:
+        _print_json({"erased": erased, "versions_with_leads": versions})
+    elif versions:
+        _say(f"Still with MLflow: the evaluation of version {', '.join(versions)} holds scores of")
+        _say("them, and its report may name them. That goes when the run is deleted. Erase them in")
+        _say("your source tables too, before you train again.")
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Option("--name", help="Whose key it is.")],
+    scopes: Annotated[list[str], typer.Option("--scope", help="read, score, verdict or admin.")],
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Days it works; for ever without it.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key, and print its secret this once."""
+    from serving.ledger.key_lines import key_as_dict
+
+    key, secret = _keys(config, must_exist=False).create_for_days(scopes, name, expires_days)
+    if as_json:
+        _print_json({**key_as_dict(key), "secret": secret})
+        return
+    _say(f"{secret}\n")
+    _say(f"That is the key {key.key_id} for {key.name}. Keep it safe: it cannot be shown again.")
+
+
+@keys_app.command("list")
+def list_keys(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List the keys, without their secrets."""
+    from serving.ledger.key_lines import key_as_dict, key_lines
+
+    found = _keys(config).all()
+    if as_json:
+        _print_json({"keys": [key_as_dict(key) for key in found]})
+    else:
+        _say("\n".join(key_lines(found)))
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="As `closedwon keys list` shows it.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """End a key; a running server takes up to 5 seconds to notice."""
+    key = _keys(config).revoke(key_id)
+    _say(f"The key {key.key_id} for {key.name} is revoked.")
+
+
+def _keys(config: Path, must_exist: bool = True) -> Keys:
+    from serving.ledger.database import open_database
+    from serving.ledger.keys import Keys
+
+    return Keys(open_database(_read(config).serving.ledger, Path(), must_exist=must_exist))
 
 
 def _draft_rules(config: Path, data: Path, path: Path) -> None:

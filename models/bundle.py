@@ -28,8 +28,9 @@ from features.errors import InputError
 from models.calibration import Calibration
 from models.cutoff import Cutoff
 from models.encoding import Encoder
+from models.forest import Forest
 from models.golden import check_golden, golden_record, golden_rows
-from models.scorer import Scorer, booster_from_text
+from models.scorer import Scorer
 
 FORMAT = 1
 REQUIRED_FILES = ("booster.txt", "catalog.json", "golden.json", "scorer.json")
@@ -41,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _ScorerRecord:
-    """What `scorer.json` holds: the scorer without booster and catalogue."""
+    """What `scorer.json` holds: the scorer without forest and catalogue."""
 
     encoder: Encoder
     calibration: Calibration
@@ -67,7 +68,7 @@ def write_bundle(
     is never half a bundle.
     """
     files = {
-        "booster.txt": scorer.booster.model_to_string().encode(),
+        "booster.txt": scorer.forest.text.encode(),
         "catalog.json": canonical_json(scorer.catalogue.to_dict()),
         "golden.json": canonical_json(golden_record(scorer, golden_snapshots)),
         "scorer.json": canonical_json(_scorer_record(scorer)),
@@ -156,9 +157,8 @@ def bundle_digest(folder: Path) -> str:
 def open_bundle(folder: Path) -> Scorer:
     """Return the scorer in `folder` after checking every file.
 
-    Raises InputError naming a damaged file. Digests find accidents; LightGBM still aborts the
-    process on a text model that was damaged before its digest was taken, so let `check_bundle`
-    try a bundle from elsewhere first.
+    Raises InputError naming a damaged file. Digests find accidents; let `check_bundle` try a bundle
+    from elsewhere first.
     """
     read_manifest(folder)
     record = _valid(_ScorerRecord, folder, "scorer.json")
@@ -166,10 +166,13 @@ def open_bundle(folder: Path) -> Scorer:
         catalogue = Catalogue.from_dict(_parse(folder, "catalog.json"))
     except ValueError as error:
         raise _damaged(folder, "catalog.json", str(error)) from None
-    booster = booster_from_text((folder / "booster.txt").read_text(encoding="utf-8"))
+    try:
+        forest = Forest.of_text((folder / "booster.txt").read_bytes().decode())
+    except ValueError as error:
+        raise _damaged(folder, "booster.txt", str(error)) from None
     try:
         return Scorer(
-            booster=booster,
+            forest=forest,
             encoder=record.encoder,
             catalogue=catalogue,
             calibration=record.calibration,
@@ -200,8 +203,8 @@ def example_rows(folder: Path) -> pd.DataFrame:
 def check_bundle(folder: Path, timeout_seconds: float = 60) -> None:
     """Open the bundle and rescore its golden rows in a child process.
 
-    LightGBM aborts or hangs on some damaged models; here that ends the child only, and becomes an
-    InputError like every other damage.
+    A bundle made to do harm, by its size or in a way nobody thought of, harms the child only, and
+    becomes an InputError like every other damage.
     """
     # -P: a folder `models` where the user happens to stand is not ours.
     command = [sys.executable, "-P", "-m", "models.check_bundle", str(folder.resolve())]

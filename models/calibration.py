@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,22 @@ class Calibration:
         below = values[0] + self.slope_below * (raw - knots[0])
         calibrated = np.asarray(np.where(raw < knots[0], below, inside), dtype=np.float64)
         return calibrated if segments is None else calibrated + self.shift(segments)
+
+    def of_one(self) -> Callable[[float], float]:
+        """Return `apply` for one raw score, without a segment: the same bits in a microsecond."""
+        knots, values = [float(x) for x in self.raw], [float(x) for x in self.calibrated]
+        slopes: list[float] = (np.diff(values) / np.diff(knots)).tolist()
+        slopes.append(float(self.slope_above))
+        ends = [*values[1:], np.inf]
+
+        def apply(raw_score: float) -> float:
+            raw = min(max(raw_score, -_LARGEST_RAW), _LARGEST_RAW)
+            if raw < knots[0]:
+                return values[0] + self.slope_below * (raw - knots[0])
+            at = bisect_right(knots, raw) - 1
+            return min(values[at] + slopes[at] * (raw - knots[at]), ends[at])
+
+        return apply
 
     def probability(
         self, raw_score: npt.ArrayLike, segments: Iterable[Any] | None = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lightgbm.basic import LightGBMError
-
 from features.errors import InputError
 from models.bundle import rescore_golden
 
@@ -17,9 +15,6 @@ def main(folder: Path) -> int:
         rescore_golden(folder)
     except InputError as error:
         print(error, file=sys.stderr)
-        return 2
-    except LightGBMError as error:
-        print(f"booster.txt of the bundle {folder} is damaged: {error}", file=sys.stderr)
         return 2
     return 0
 

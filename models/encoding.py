@@ -6,7 +6,9 @@ booster with plain numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ import pandas as pd
 
 from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
+
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,55 @@ class Encoder:
                     "a number. Compute the snapshots with the model's own catalogue."
                 )
         return matrix
+
+    @cached_property
+    def number_columns(self) -> tuple[str, ...]:
+        """The columns that are no categories, in matrix order."""
+        return tuple(column for column in self.columns if column not in self.vocabularies)
+
+    @cached_property
+    def category_columns(self) -> tuple[str, ...]:
+        """The columns that are categories, in matrix order."""
+        return tuple(column for column in self.columns if column in self.vocabularies)
+
+    def transform_values(
+        self,
+        numbers: npt.NDArray[np.floating],
+        categories: Mapping[str, Sequence[str | None]],
+    ) -> npt.NDArray[np.float64]:
+        """Return the same matrix of plain values.
+
+        `numbers` has shape (rows, number_columns); `categories` holds each category's values by
+        name, None where missing.
+        """
+        if numbers.shape[1] != len(self.number_columns):
+            raise ValueError(f"{numbers.shape[1]} numbers for {len(self.number_columns)} columns")
+        number_places, category_places, codes = self._prepared
+        matrix = np.empty((len(numbers), len(self.columns)), dtype=np.float64)
+        matrix[:, number_places] = numbers
+        if codes:
+            matrix[:, category_places] = np.array(
+                [
+                    [known.get(value, other) for value in categories[column]]
+                    for column, known, other in codes
+                ],
+                dtype=np.float64,
+            ).T
+        return matrix
+
+    @cached_property
+    def _prepared(
+        self,
+    ) -> tuple[Places, Places, list[tuple[str, dict[str | None, float], float]]]:
+        """The places of numbers and of categories, and each category's codes, None among them."""
+        is_category = np.array([column in self.vocabularies for column in self.columns], bool)
+        codes: list[tuple[str, dict[str | None, float], float]] = []
+        for column in self.category_columns:
+            vocabulary = self.vocabularies[column]
+            known: dict[str | None, float] = {None: np.nan}
+            known.update((value, float(code)) for code, value in enumerate(vocabulary))
+            codes.append((column, known, float(len(vocabulary))))
+        return np.flatnonzero(~is_category), np.flatnonzero(is_category), codes
 
     @staticmethod
     def _codes(values: pd.Series, vocabulary: tuple[str, ...]) -> npt.NDArray[np.float64]:

@@ -1,25 +1,25 @@
 """Why a lead has its score: signed reasons in plain words that add up to it.
 
-SHAP values of the raw score (TreeSHAP, Lundberg et al. 2020; LightGBM's `pred_contrib`), summed by
+SHAP values of the raw score (TreeSHAP, Lundberg et al. 2020; `Forest.contributions`), summed by
 concept, and one more term for the calibration. Where segments have shifts of their own, the shift
 belongs to the reason of the attribute that makes the segments: what is due to the region is told
-as one reason. They tell association, not cause.
+as one reason. They tell association, not cause. Of a few rows without pandas: `models.lead_scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from models.calibration import Floats, sigmoid
+from models.concepts import CALIBRATION as CALIBRATION
+from models.concepts import Concepts
 from models.scorer import Scorer
 from models.wording import points_text, tell_values
 
-CALIBRATION = "calibration"
 CALIBRATION_TEXT = "Adjustment of the model's raw score to observed win rates"
 
 # Rows explained at once: contributions of 150 features take 12 MB, whatever the file's size.
@@ -28,17 +28,6 @@ CHUNK_ROWS = 10_000
 # Below this difference in log-odds the exact factor loses digits to cancellation; the slope at the
 # midpoint is then right to 1e-11.
 _CLOSE = 1e-5
-
-
-@dataclass(frozen=True)
-class _Concepts:
-    """Concepts in catalogue order: their names, families and matrix columns."""
-
-    names: list[str]
-    families: list[str]
-    columns: list[list[int]]
-    is_plain: npt.NDArray[np.bool_]
-    "By feature: whether its value means something to a salesperson. A decayed count does not."
 
 
 def reasons(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int = 1) -> pd.DataFrame:
@@ -52,7 +41,7 @@ def reasons(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int = 1) -> pd
     contribution are left out; the last row of each snapshot is the calibration's term, of family
     `calibration`.
     """
-    concepts = _concepts(scorer)
+    concepts = Concepts.of(scorer.catalogue)
     parts = [
         _explain(scorer, concepts, snapshots.iloc[start : start + CHUNK_ROWS], num_threads)
         for start in range(0, max(len(snapshots), 1), CHUNK_ROWS)
@@ -60,7 +49,7 @@ def reasons(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int = 1) -> pd
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
-def why_text(texts: Sequence[str], points: Sequence[float], limit: int = 255) -> str:
+def why_text(texts: Iterable[str], points: Iterable[float], limit: int = 255) -> str:
     """Return reasons, given strongest first, as one text of at most `limit` characters.
 
     Whole reasons only, as many as fit: ready for a CRM field.
@@ -102,47 +91,42 @@ def point_factor(log_odds: npt.ArrayLike, base_log_odds: float) -> Floats:
     return np.asarray(np.where(is_close, middle * (1 - middle), exact), dtype=np.float64)
 
 
-def _concepts(scorer: Scorer) -> _Concepts:
-    columns: dict[str, list[int]] = {}
-    for column, feature in enumerate(scorer.catalogue.features):
-        columns.setdefault(feature.concept, []).append(column)
-    first = [scorer.catalogue.features[members[0]] for members in columns.values()]
-    is_plain = ["decayed" not in f.aggregation for f in scorer.catalogue.features]
-    return _Concepts(
-        list(columns),
-        [feature.family for feature in first],
-        list(columns.values()),
-        np.array(is_plain, dtype=np.bool_),
-    )
+def point_factor_of_one(log_odds: float, base_log_odds: float) -> float:
+    """Return `point_factor` of one lead: the same bits."""
+    difference = log_odds - base_log_odds
+    if abs(difference) < _CLOSE:
+        middle = float(sigmoid((log_odds + base_log_odds) / 2))
+        return middle * (1 - middle)
+    return (float(sigmoid(log_odds)) - float(sigmoid(base_log_odds))) / difference
 
 
 def _explain(
-    scorer: Scorer, concepts: _Concepts, snapshots: pd.DataFrame, num_threads: int
+    scorer: Scorer, concepts: Concepts, snapshots: pd.DataFrame, num_threads: int
 ) -> pd.DataFrame:
     """Return the reasons of one chunk of snapshots."""
-    raw = scorer.raw_scores(snapshots, num_threads)
-    shap = _shap_values(scorer, snapshots, num_threads)
-    by_concept, teller = _sum_by_concept(shap, concepts)
+    matrix = scorer.encoder.transform(snapshots)
+    raw = scorer.forest.raw_scores(matrix, num_threads)
+    segments = scorer.calibration.segments_of(snapshots)
+    contributions = scorer.forest.contributions(matrix, num_threads)
+    if segments is not None:
+        column = scorer.encoder.columns.index(str(segments.name))
+        contributions[:, column] += scorer.calibration.shift(segments)
+    log_odds, tellers = concepts.sums(contributions)
     base = scorer.base_raw_score
     calibrated_base = float(scorer.calibration.apply(base))
-    term = (scorer.calibration.apply(raw) - raw) - (calibrated_base - base)
-    calibrated = scorer.calibration.apply(raw, scorer.calibration.segments_of(snapshots))
-
-    log_odds = np.column_stack([by_concept, term])
+    log_odds[:, -1] = (scorer.calibration.apply(raw) - raw) - (calibrated_base - base)
+    calibrated = scorer.calibration.apply(raw, segments)
     points = log_odds * point_factor(calibrated, calibrated_base)[:, None]
     # Strongest first, ties in catalogue order, the calibration last, silent concepts left out.
     strength = np.abs(points)
     strength[:, -1] = -1
     order = np.argsort(-strength, axis=1, kind="stable")
-    is_told = by_concept != 0
-    is_told = np.column_stack([is_told, np.ones(len(is_told), dtype=np.bool_)])
+    is_told = log_odds != 0
+    is_told[:, -1] = True
     keep = np.take_along_axis(is_told, order, axis=1)
     row = np.broadcast_to(np.arange(len(order))[:, None], order.shape)[keep]
     concept = order[keep]
-
-    tellers = np.column_stack([teller, np.full(len(teller), -1, dtype=np.intp)])[row, concept]
-    names = np.array([*concepts.names, CALIBRATION], dtype=object)
-    families = np.array([*concepts.families, CALIBRATION], dtype=object)
+    names, families = (np.array(x, dtype=object) for x in (concepts.names, concepts.families))
     return pd.DataFrame(
         {
             "lead_id": snapshots["lead_id"].take(row).array,
@@ -150,57 +134,18 @@ def _explain(
             "rank": (np.cumsum(keep, axis=1))[keep],
             "concept": pd.array(names[concept], dtype="str"),
             "family": pd.array(families[concept], dtype="str"),
-            "text": pd.array(_texts(scorer, snapshots, row, tellers), dtype="str"),
+            "text": pd.array(_texts(scorer, snapshots, row, tellers[row, concept]), dtype="str"),
             "log_odds": log_odds[row, concept],
             "points": points[row, concept],
         }
     )
 
 
-def _shap_values(scorer: Scorer, snapshots: pd.DataFrame, num_threads: int) -> Floats:
-    """Return the contribution of each feature to raw score and shift, shape (rows, features)."""
-    if snapshots.empty:
-        return np.empty((0, len(scorer.encoder.columns)))
-    contributions = scorer.booster.predict(
-        scorer.encoder.transform(snapshots),
-        pred_contrib=True,
-        num_threads=num_threads,
-        validate_features=False,
-    )
-    shap = np.asarray(contributions, dtype=np.float64)[:, :-1]
-    segments = scorer.calibration.segments_of(snapshots)
-    if segments is not None:
-        shap[:, scorer.encoder.columns.index(str(segments.name))] += scorer.calibration.shift(
-            segments
-        )
-    return shap
-
-
-def _sum_by_concept(shap: Floats, concepts: _Concepts) -> tuple[Floats, npt.NDArray[np.intp]]:
-    """Return the sum of each concept, and which feature tells it; shape (rows, concepts) each.
-
-    The one that moves the score most in the direction of the sum: a reason that raises the score
-    is not told with the one value that lowers it. Plain features tell before decayed counts.
-    """
-    sums = np.empty((len(shap), len(concepts.names)))
-    tellers = np.empty(sums.shape, dtype=np.intp)
-    for place, columns in enumerate(concepts.columns):
-        members = shap[:, columns]
-        total = members.sum(axis=1)
-        sums[:, place] = total
-        helping = members * np.sign(total)[:, None]
-        is_plain = concepts.is_plain[columns] & (helping > 0)
-        first_choice = np.abs(members).sum(axis=1, keepdims=True)  # above every contribution
-        strongest = np.argmax(np.where(is_plain, helping + first_choice, helping), axis=1)
-        tellers[:, place] = np.array(columns)[strongest]
-    return sums, tellers
-
-
 def _texts(
     scorer: Scorer,
     snapshots: pd.DataFrame,
     row: npt.NDArray[np.intp],
-    tellers: npt.NDArray[np.intp],
+    tellers: npt.NDArray[np.int32],
 ) -> npt.NDArray[np.object_]:
     """Return the text of each reason; `tellers` is the feature's column, -1 the calibration."""
     texts = np.full(len(row), CALIBRATION_TEXT, dtype=object)

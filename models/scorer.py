@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,17 +13,18 @@ from features.catalogue.catalogue import Catalogue
 from models.calibration import Calibration, Floats
 from models.cutoff import Cutoff
 from models.encoding import Encoder
+from models.forest import Forest
 
-if TYPE_CHECKING:  # lightgbm takes 3 s to import, and not every reader of this module scores
-    from lightgbm import Booster
+# A base raw score was added up elsewhere, perhaps in another order.
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Scorer:
     """All that is needed to score a snapshot; what a bundle holds."""
 
-    booster: Booster
-    "LightGBM, binary objective, on the encoder's matrix."
+    forest: Forest
+    "Of LightGBM, binary objective, on the encoder's matrix."
     encoder: Encoder
     catalogue: Catalogue
     calibration: Calibration
@@ -41,11 +41,13 @@ class Scorer:
         """Raise ValueError when the parts don't fit together."""
         if list(self.encoder.columns) != self.catalogue.names:
             raise ValueError("the encoder's columns are not those of the catalogue")
-        if self.booster.num_feature() != len(self.encoder.columns):
+        if self.forest.n_features != len(self.encoder.columns):
             raise ValueError(
-                f"the booster has {self.booster.num_feature()} features, "
+                f"the forest has {self.forest.n_features} features, "
                 f"the catalogue {len(self.encoder.columns)}"
             )
+        if not abs(self.base_raw_score - self.forest.base_raw_score) <= _TOLERANCE:
+            raise ValueError("the base raw score is not that of the forest")
         segment_by = self.calibration.segment_by
         if segment_by is not None and segment_by not in self.encoder.vocabularies:
             raise ValueError(f"the calibration's segments are those of no category: {segment_by}")
@@ -55,14 +57,8 @@ class Scorer:
             raise ValueError(f"a base rate is a probability, not {self.base_rate}")
 
     def raw_scores(self, snapshots: pd.DataFrame, num_threads: int = 1) -> Floats:
-        """Return the booster's log-odds, shape (rows,); the threads change no bit of them."""
-        if snapshots.empty:
-            return np.empty(0, dtype=np.float64)
-        matrix = self.encoder.transform(snapshots)
-        raw = self.booster.predict(
-            matrix, raw_score=True, num_threads=num_threads, validate_features=False
-        )
-        return np.asarray(raw, dtype=np.float64)
+        """Return the forest's log-odds, shape (rows,); the threads change no bit of them."""
+        return self.forest.raw_scores(self.encoder.transform(snapshots), num_threads)
 
     def score(self, snapshots: pd.DataFrame, num_threads: int = 1) -> pd.DataFrame:
         """Return one row per snapshot, in its order and with its index.
@@ -85,36 +81,3 @@ class Scorer:
         is_eligible = snapshots["is_eligible"].to_numpy(np.bool_)
         scores["qualified"] = is_eligible & self.cutoff.qualifies(probability, cutoffs)
         return scores
-
-
-def booster_from_text(text: str) -> Booster:
-    """Return the booster of a LightGBM text model.
-
-    LightGBM aborts the whole process on a damaged one: check its digest first, and a bundle from
-    elsewhere with `models.bundle.check_bundle`.
-    """
-    booster: Booster = import_lightgbm().Booster(model_str=text)
-    return booster
-
-
-def import_lightgbm() -> Any:
-    """Return lightgbm, its threads told to sleep while they wait.
-
-    Threads that spin instead took 7 times the CPU on a busy machine. OpenMP reads this setting
-    once, when the library is loaded.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import lightgbm  # 3 s
-
-    return lightgbm
-
-
-def expected_raw_score(booster: Booster) -> float:
-    """Return the mean raw score of the booster's training rows, the base value of its SHAP values.
-
-    Weighted by row counts, as TreeSHAP is (Lundberg et al. 2020); LightGBM gives it as the last
-    column of its contributions, whatever the row.
-    """
-    row = np.zeros((1, booster.num_feature()))
-    contributions = booster.predict(row, pred_contrib=True, num_threads=1, validate_features=False)
-    return float(np.asarray(contributions)[0, -1])

@@ -23,12 +23,30 @@ def tracks(snapshots: pd.DataFrame, qualified: np.ndarray, catalogue: Catalogue)
       its recent activity speaks of, the feature `journey_stage`. Without recent activity, which
       ends a stage: awareness.
     """
-    stage = next((f.name for f in catalogue.features if f.aggregation == "journey_stage"), None)
-    if stage is None:
-        track = np.full(len(snapshots), NURTURE, dtype=object)
-    else:
-        stages = snapshots[stage].fillna(JOURNEY_STAGES[0])
-        track = (f"{NURTURE}: " + stages).to_numpy(dtype=object)
-    track[~snapshots["is_eligible"].to_numpy(np.bool_)] = WITH_SALES
-    track[np.asarray(qualified, dtype=np.bool_)] = HAND_OVER
-    return pd.Series(track, index=snapshots.index, name="track", dtype="str")
+    feature = stage_feature(catalogue)
+    stages = [None] * len(snapshots) if feature is None else snapshots[feature].fillna("")
+    told = [
+        track_of(eligible, is_qualified, stage)
+        for eligible, is_qualified, stage in zip(
+            snapshots["is_eligible"].to_numpy(np.bool_), qualified, stages, strict=True
+        )
+    ]
+    return pd.Series(told, index=snapshots.index, name="track", dtype="str")
+
+
+def track_of(is_eligible: bool, qualified: bool, stage: str | None) -> str:
+    """Return what to do with one lead; `stage` of its journey is None where no model tells it.
+
+    >>> track_of(is_eligible=True, qualified=False, stage="")
+    'nurture: awareness'
+    """
+    if qualified:
+        return HAND_OVER
+    if not is_eligible:
+        return WITH_SALES
+    return NURTURE if stage is None else f"{NURTURE}: {stage or JOURNEY_STAGES[0]}"
+
+
+def stage_feature(catalogue: Catalogue) -> str | None:
+    """Return the feature that holds the stage of the journey, if there is one."""
+    return next((f.name for f in catalogue.features if f.aggregation == "journey_stage"), None)

@@ -27,7 +27,7 @@ def tell_values(
     codes, distinct = pd.factorize(values)
     texts = [tell(feature, value, known) for value in distinct]
     # Code -1 is a missing value, and so the last.
-    return np.array([*texts, _missing_text(feature)], dtype=object)[codes]
+    return np.array([*texts, missing_text(feature)], dtype=object)[codes]
 
 
 def tell(feature: Feature, value: float | str, vocabulary: Collection[str] | None = None) -> str:
@@ -49,6 +49,7 @@ def tell(feature: Feature, value: float | str, vocabulary: Collection[str] | Non
         note = "" if vocabulary is None or value in vocabulary else " (rare or new)"
         told = clean_text(said(feature.aggregation, value))
         return feature.wording.replace("{value}", told + note)
+    value = float(value)  # a float32 would compare as one
     if value == 0 and feature.zero_wording:
         return feature.zero_wording
     if value == 1 and feature.one_wording:
@@ -56,8 +57,8 @@ def tell(feature: Feature, value: float | str, vocabulary: Collection[str] | Non
     if feature.half_life_days and 0 < value < _FADED:
         return feature.wording.replace("{value}", "almost 0")
     if "{value} days" in feature.wording:
-        return feature.wording.replace("{value} days", days_text(float(value)))
-    return feature.wording.replace("{value}", number_text(float(value)))
+        return feature.wording.replace("{value} days", days_text(value))
+    return feature.wording.replace("{value}", number_text(value))
 
 
 def number_text(value: float) -> str:
@@ -114,5 +115,6 @@ def clean_text(value: str) -> str:
     return line if len(line) <= _LONGEST_VALUE else line[: _LONGEST_VALUE - 1] + "…"
 
 
-def _missing_text(feature: Feature) -> str:
+def missing_text(feature: Feature) -> str:
+    """Return what is said of a missing value of `feature`."""
     return feature.missing_wording or f"{feature.name.replace('_', ' ').capitalize()} is unknown"

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 
 from features.catalogue.catalogue import Catalogue
-from features.catalogue.feature import BY_ACCOUNT, BY_LEAD
 from features.config import Config
 from features.errors import InputError
 from features.fit.fit_columns import FIT_AGGREGATIONS, flat_columns, with_fit_columns
 from features.loading.flat import load_flat_rows, load_open_rows
 from features.loading.sources import load_tables
 from features.snapshots import at_lead_age, build_snapshots, lead_weeks
-from features.tables import CONTRACT, Tables
+from features.tables import Tables
 from models.scorer import Scorer
+from serving.live.reads import is_of_flat_export as is_of_flat_export
+from serving.live.reads import tables_read as tables_read
 
 
 def read_open_leads(
@@ -45,11 +46,6 @@ def read_open_leads(
     return build_snapshots(tables, scorer.catalogue, _open_index(tables, scorer, config))
 
 
-def is_of_flat_export(catalogue: Catalogue) -> bool:
-    """Return whether features are read from columns only: of tables there are ages and counts."""
-    return all(f.aggregation in ("attribute", *FIT_AGGREGATIONS) for f in catalogue.features)
-
-
 def _open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
     """Return the index of the population just after the newest row.
 
@@ -72,21 +68,6 @@ def _open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
     is_open = at_age["lead_id"].isin(index["lead_id"])
     is_young = at_age["as_of"] + pd.Timedelta(days=scorer.horizon_days) > now
     return at_age[is_open & is_young].reset_index(drop=True)
-
-
-def tables_read(catalogue: Catalogue) -> tuple[str, ...]:
-    """Return `leads` and the tables that the catalogue's features are made of."""
-    read = {"leads"}
-    for feature in catalogue.features:
-        if feature.aggregation in ("attribute", *FIT_AGGREGATIONS):
-            read.add(feature.stream.partition(".")[0])
-        elif feature.aggregation in BY_LEAD + BY_ACCOUNT:
-            read.add("engagement_events")
-        elif feature.aggregation in ("days_since_stage_change", "times_recycled"):
-            read.add("stage_changes")
-        elif feature.concept.endswith("opportunities"):
-            read.add("opportunities")
-    return tuple(name for name in CONTRACT if name in read)
 
 
 def refuse_missing_columns(tables: Tables, catalogue: Catalogue) -> None:

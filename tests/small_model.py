@@ -12,8 +12,9 @@ from features.catalogue.catalogue import Catalogue, Feature
 from models.calibration import Calibration
 from models.cutoff import Cutoff, Estimate
 from models.encoding import Encoder, fit_encoder
+from models.forest import Forest
 from models.reasons import CALIBRATION, why_text
-from models.scorer import Scorer, booster_from_text, expected_raw_score
+from models.scorer import Scorer
 
 BENT = Calibration((-4.0, -1.0), (-5.0, -1.5), slope_below=0.7, slope_above=1.2)
 
@@ -105,9 +106,9 @@ def _fitted() -> tuple[Encoder, str, float]:
 def small_scorer(calibration: Calibration = BENT, cutoff: float | None = 0.25) -> Scorer:
     """The small model with this calibration and cutoff."""
     encoder, text, base_rate = _fitted()
-    booster = booster_from_text(text)
+    forest = Forest.of_text(text)
     return Scorer(
-        booster=booster,
+        forest=forest,
         encoder=encoder,
         catalogue=CATALOGUE,
         calibration=calibration,
@@ -119,9 +120,14 @@ def small_scorer(calibration: Calibration = BENT, cutoff: float | None = 0.25) -
         ),
         base_rate=base_rate,
         horizon_days=91,
-        base_raw_score=expected_raw_score(booster),
+        base_raw_score=forest.base_raw_score,
         facts={"wins": 200},
     )
+
+
+def booster_of(scorer: Scorer) -> lgb.Booster:
+    """LightGBM's own reading of a scorer's forest: the oracle of ours."""
+    return lgb.Booster(model_str=scorer.forest.text)
 
 
 def why(lead_reasons: pd.DataFrame) -> str:

@@ -67,10 +67,9 @@ def test_a_code_of_its_own_for_unknown_values_would_change_no_score() -> None:
     matrix[:, 0] = other
     beyond = matrix.copy()
     beyond[:, 0] = other + 1
-    scores = scorer.booster.predict(matrix, pred_contrib=True, num_threads=1)
-    np.testing.assert_array_equal(
-        scorer.booster.predict(beyond, pred_contrib=True, num_threads=1), scores
-    )
+    forest = scorer.forest
+    np.testing.assert_array_equal(forest.raw_scores(beyond), forest.raw_scores(matrix))
+    np.testing.assert_array_equal(forest.contributions(beyond), forest.contributions(matrix))
 
 
 def test_absent_features_are_named() -> None:

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import BENT, small_scorer, small_snapshots, why
+from small_model import BENT, booster_of, small_scorer, small_snapshots, why
 
 from features.catalogue.catalogue import Feature
 from models.calibration import Calibration, sigmoid
+from models.forest import Forest
 from models.reasons import CALIBRATION, CHUNK_ROWS, point_factor, reasons, why_text
-from models.scorer import Scorer, booster_from_text, expected_raw_score
+from models.scorer import Scorer
 from models.wording import tell, tell_values
 
 quick = settings(max_examples=100, deadline=None, derandomize=True)
@@ -84,7 +85,7 @@ def test_reasons_are_shapley_values_summed_by_concept(snapshots: pd.DataFrame) -
     # shap's TreeExplainer hands LightGBM models to LightGBM, so it would be no oracle.
     scorer = small_scorer()
     rows = snapshots.head(4)
-    trees = [tree["tree_structure"] for tree in scorer.booster.dump_model()["tree_info"]]
+    trees = [tree["tree_structure"] for tree in booster_of(scorer).dump_model()["tree_info"]]
     features = scorer.catalogue.features
     told = reasons(scorer, rows)
     base = sum(expected_of_tree(tree, np.zeros(len(features)), frozenset()) for tree in trees)
@@ -116,7 +117,7 @@ def test_reasons_are_ordered_by_strength_with_the_calibration_last(snapshots: pd
 def test_a_reason_is_told_by_the_value_that_moves_it_its_way(snapshots: pd.DataFrame) -> None:
     scorer = small_scorer()
     contributions = np.asarray(
-        scorer.booster.predict(scorer.encoder.transform(snapshots), pred_contrib=True)
+        booster_of(scorer).predict(scorer.encoder.transform(snapshots), pred_contrib=True)
     )
     told = reasons(scorer, snapshots)
     pricing = told[told["concept"] == "pricing_view"].set_index("lead_id")
@@ -162,8 +163,8 @@ def test_a_model_that_knows_nothing_has_only_the_calibration_to_tell() -> None:
         lgb.Dataset(matrix, np.arange(100) % 2.0),
         num_boost_round=2,
     )
-    booster = booster_from_text(booster.model_to_string())
-    blind: Scorer = replace(scorer, booster=booster, base_raw_score=expected_raw_score(booster))
+    forest = Forest.of_text(booster.model_to_string())
+    blind: Scorer = replace(scorer, forest=forest, base_raw_score=forest.base_raw_score)
     told = reasons(blind, small_snapshots(3))
     assert told["concept"].tolist() == [CALIBRATION] * 3
     assert told["points"].tolist() == pytest.approx([0, 0, 0])
@@ -243,7 +244,7 @@ def test_contributions_are_the_tree_explainers_own() -> None:
         import shap
 
         scorer, snapshots = small_scorer(), small_snapshots(200, seed=5)
-        explainer = shap.TreeExplainer(scorer.booster)
+        explainer = shap.TreeExplainer(booster_of(scorer))
         matrix = scorer.encoder.transform(snapshots)
         expected = explainer.shap_values(matrix)
     explained = reasons(scorer, snapshots)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import small_scorer, small_snapshots
+from small_model import booster_of, small_scorer, small_snapshots
 
 from features.catalogue.catalogue import Catalogue
 from models.calibration import sigmoid
@@ -15,10 +15,10 @@ quick = settings(max_examples=100, deadline=None, derandomize=True)
 probabilities = st.floats(0, 1)
 
 
-def test_a_score_is_the_calibrated_probability_of_the_booster() -> None:
+def test_a_score_is_the_calibrated_probability_of_lightgbms_raw_score() -> None:
     scorer, snapshots = small_scorer(), small_snapshots(300, seed=2)
     scores = scorer.score(snapshots)
-    raw = scorer.booster.predict(scorer.encoder.transform(snapshots), raw_score=True)
+    raw = booster_of(scorer).predict(scorer.encoder.transform(snapshots), raw_score=True)
     assert list(scores.columns) == [
         "lead_id", "account_id", "as_of", "probability", "raw_score", "grade", "qualified",
     ]  # fmt: skip
@@ -116,3 +116,5 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
         replace(scorer, catalogue=fewer, encoder=encoder)
     with pytest.raises(ValueError, match="base rate"):
         replace(scorer, base_rate=1.5)
+    with pytest.raises(ValueError, match="base raw score"):
+        replace(scorer, base_raw_score=scorer.base_raw_score + 1e-8)

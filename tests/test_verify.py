@@ -27,7 +27,8 @@ from features.snapshots import build_snapshots, lead_weeks, mondays
 from features.tables import Tables
 from models.cutoff import Cutoff
 from models.encoding import fit_encoder
-from models.scorer import Scorer, expected_raw_score
+from models.forest import Forest
+from models.scorer import Scorer
 from serving.past_rows import PastRows
 from serving.skew import STANDING, Live, compare
 from serving.verify import lead_dates, live_snapshots, verify_rows, verify_tables
@@ -48,15 +49,16 @@ def scorer() -> Scorer:
     parameters = {"objective": "binary", "num_leaves": 15, "verbose": -1, "num_threads": 1,
                   "feature_fraction": 0.3, "deterministic": True, "seed": 0}  # fmt: skip
     booster = lgb.train(parameters, lgb.Dataset(matrix, won.astype(float)), 60)
+    forest = Forest.of_text(booster.model_to_string())
     return Scorer(
-        booster=booster,
+        forest=forest,
         encoder=encoder,
         catalogue=catalogue,
         calibration=BENT,
         cutoff=Cutoff("capacity", {"mqls_per_week": 10}, 0.12),
         base_rate=0.1,
         horizon_days=91,
-        base_raw_score=expected_raw_score(booster),
+        base_raw_score=forest.base_raw_score,
     )
 
 

@@ -19,9 +19,10 @@ from features.parts.partitions import Partitions, load_partitions
 from features.quality.quality import Quality, quality_of, quality_of_flat
 from features.tables import Tables
 from models.bundle import check_bundle, write_bundle
+from models.forest import Forest
 from models.golden import synthesise_rows
 from models.rules_table import RulesTable
-from models.scorer import Scorer, expected_raw_score
+from models.scorer import Scorer
 from training.audit.audit import Audit, audit_examples, without_blocked
 from training.comparison.against_rules import AgainstRules, compare_with_rules, fit_rules
 from training.comparison.record import COMPARISON_FILE
@@ -200,15 +201,16 @@ def refit_on_everything(
     everything = np.ones(len(examples.won), dtype=bool)
     shipped = fit_model(examples, everything, evaluation.choices, config)
     facts = training_facts(examples, evaluation, audit, shipped, config)
+    forest = Forest.of_text(shipped.booster.model_to_string())
     return Scorer(
-        booster=shipped.booster,
+        forest=forest,
         encoder=shipped.encoder,
         catalogue=examples.catalogue,
         calibration=shipped.calibration,
         cutoff=evaluation.cutoff,
         base_rate=float(np.average(examples.won, weights=examples.weight)),
         horizon_days=config.training.horizon_days,
-        base_raw_score=expected_raw_score(shipped.booster),
+        base_raw_score=forest.base_raw_score,
         facts=facts,
     )
 

@@ -134,11 +134,12 @@ class Columns:
             self.by_account.facts,
         )
 
-    def has_rows(self, table: str) -> bool:
-        """Return whether there are any stage changes, or any opportunities."""
-        if table == "stage_changes":
-            return len(self.records.changes.leads) > 0
-        return len(self.records.opportunities.created) > 0
+    def knows(self, table: str) -> bool:
+        """Return whether the user has stage changes, or opportunities, be it none of them."""
+        rows = self.records.changes.leads
+        if table == "opportunities":
+            rows = self.records.opportunities.created
+        return table in self.records.present or len(rows) > 0
 
     def at(self, leads: Int64s, accounts: Int64s, as_of: Int64s) -> Asked:
         """Return what was known of each lead (code) and its account (-1: none) at its instant."""
@@ -157,18 +158,17 @@ class Asked:
     def fill_funnel(self, which: Int64s, columns: Int64s, matrix: npt.NDArray[np.float32]) -> None:
         """Fill columns of `matrix` with those of FUNNEL, NaN where the table is unknown."""
         funnel = self.columns._funnel
+        knows_changes = self.columns.knows("stage_changes")
+        knows_deals = self.columns.knows("opportunities")
 
         def fill(first: int, last: int) -> None:
             rows = slice(first, last)
             _fill_funnel(
                 funnel, self.leads[rows], self.accounts[rows], self.as_of[rows],
-                which, columns, matrix[rows],
+                knows_changes, knows_deals, which, columns, matrix[rows],
             )  # fmt: skip
 
         rows_in_threads(fill, len(self.leads))
-        for table, rows in _FUNNEL_ROWS.items():
-            if table not in self.columns.records.present and not self.columns.has_rows(table):
-                matrix[:, columns[np.isin(which, rows)]] = np.nan
 
     def number(self, feature: Feature) -> npt.NDArray[np.floating]:
         """Return an attribute as numbers, NaN where it is missing or none."""
@@ -227,8 +227,6 @@ FUNNEL = (
     "account_days_since_lost",
     "account_days_since_won",
 )
-_FUNNEL_ROWS = {"stage_changes": [1, 2], "opportunities": [*range(4, 16)]}
-"Which columns need which table; the others need the leads only."
 
 
 class Funnel(NamedTuple):
@@ -253,16 +251,21 @@ class Funnel(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _fill_funnel(funnel, leads, accounts, as_of, which, columns, matrix):  # type: ignore[no-untyped-def]
-    """Fill columns[i] of the matrix with row which[i] of FUNNEL; no account is missing."""
+def _fill_funnel(  # type: ignore[no-untyped-def]
+    funnel, leads, accounts, as_of, knows_changes, knows_deals, which, columns, matrix
+):
+    """Fill columns[i] of the matrix with row which[i] of FUNNEL.
+
+    Without an account, or where nothing is known of the table it comes from, it is missing.
+    """
     # Each look at a history waits for memory: none that no feature asks for.
     asks_changes = asks_recycled = asks_lead = asks_members = asks_account = False
     for row in which:
-        asks_changes |= row == 1
-        asks_recycled |= row == 2
+        asks_changes |= knows_changes and row == 1
+        asks_recycled |= knows_changes and row == 2
         asks_members |= row == 3
-        asks_lead |= 4 <= row < 10
-        asks_account |= row >= 10
+        asks_lead |= knows_deals and 4 <= row < 10
+        asks_account |= knows_deals and row >= 10
     told = np.empty(16)
     for row in range(len(leads)):
         lead, account, now = leads[row], accounts[row], as_of[row]

@@ -13,9 +13,10 @@ from features.catalogue.catalogue import INDEX_COLUMNS
 from features.parts.partitions import Partitions
 from features.snapshots import Past
 from features.tables import Tables
+from models.forest import Forest
 from models.reasons import CALIBRATION, reasons
 from models.rules import RulesScorer
-from models.scorer import Scorer, expected_raw_score
+from models.scorer import Scorer
 from models.wording import points_text
 from training.comparison.swaps import MODEL, RULES, Swaps
 from training.evaluation import Evaluation
@@ -87,15 +88,16 @@ def swap_examples(
 def evaluated_scorer(evaluation: Evaluation, examples: Examples, horizon_days: int) -> Scorer:
     """Return the evaluation's model as a scorer; it never saw the test rows."""
     fitted, is_fit = evaluation.fitted, evaluation.split.is_fit
+    forest = Forest.of_text(fitted.booster.model_to_string())
     return Scorer(
-        booster=fitted.booster,
+        forest=forest,
         encoder=fitted.encoder,
         catalogue=examples.catalogue,
         calibration=fitted.calibration,
         cutoff=evaluation.cutoff,
         base_rate=float(np.average(examples.won[is_fit], weights=examples.weight[is_fit])),
         horizon_days=horizon_days,
-        base_raw_score=expected_raw_score(fitted.booster),
+        base_raw_score=forest.base_raw_score,
     )
 
 

@@ -1,0 +1,1 @@
+"""The HTTP API: scores, leads, verdicts, the model's card; keys, limits, logs and metrics."""

@@ -1,0 +1,128 @@
+"""What Prometheus reads at /metrics. Labels are bound once: a request costs a few microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+if TYPE_CHECKING:
+    from serving.ledger.records import ScoreRecord
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Counters of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self._latency = Histogram(
+            "closedwon_request_seconds",
+            "Time to answer, by route and status.",
+            ["route", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._scores = Counter(
+            "closedwon_scores", "Scores given.", ["grade", "qualified"], registry=registry
+        )
+        self._eligible = Counter(
+            "closedwon_scores_eligible", "Scores of leads that may become an MQL.",
+            registry=registry,
+        )  # fmt: skip
+        self.incomplete = Counter(
+            "closedwon_scores_incomplete", "Scores without a table or column that the model reads.",
+            registry=registry,
+        )  # fmt: skip
+        self.backfills = Counter(
+            "closedwon_scores_backfill", "Scores as of the past.", registry=registry
+        )
+        self.lead_errors = Counter(
+            "closedwon_lead_errors", "Leads of score requests that got an error instead.",
+            registry=registry,
+        )  # fmt: skip
+        self._unknown_categories = Counter(
+            "closedwon_unknown_categories", "Values that training has not seen.", ["feature"],
+            registry=registry,
+        )  # fmt: skip
+        self.unknown_event_types = Counter(
+            "closedwon_unknown_event_types", "Events of a type that the model does not know.",
+            registry=registry,
+        )  # fmt: skip
+        self._champions = Counter(
+            "closedwon_champions", "Champions that were offered, by what became of them.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.lookups_failed = Counter(
+            "closedwon_champion_lookups_failed", "Times the champion could not be looked up.",
+            registry=registry,
+        )  # fmt: skip
+        self._model = Gauge(
+            "closedwon_model_info", "The champion in use.", ["version", "digest"],
+            registry=registry,
+        )  # fmt: skip
+        self._latency_of: dict[tuple[str, int], Callable[[float], None]] = {}
+        self._scores_of: dict[tuple[str, bool], Counter] = {}
+        for outcome in ("swapped_in", "refused"):
+            self._champions.labels(outcome)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        observe = self._latency_of.get((route, status))
+        if observe is None:
+            observe = self._latency.labels(route, str(status)).observe
+            self._latency_of[route, status] = observe
+        observe(seconds)
+
+    def scored(self, records: Iterable[ScoreRecord]) -> None:
+        """Count scores; the MQL rate is the share of `qualified="true"` among the eligible."""
+        for record in records:
+            kind = (record.grade, record.qualified)
+            counter = self._scores_of.get(kind)
+            if counter is None:
+                qualified = "true" if record.qualified else "false"
+                counter = self._scores_of[kind] = self._scores.labels(record.grade, qualified)
+            counter.inc()
+            if record.is_eligible:
+                self._eligible.inc()
+            if record.unknown:
+                self.incomplete.inc()
+            if record.is_backfill:
+                self.backfills.inc()
+
+    def unknown_category(self, feature: str) -> None:
+        """Count a value outside the vocabulary of a feature."""
+        self._unknown_categories.labels(feature).inc()
+
+    def champion(self, outcome: str) -> None:
+        """Count a champion that was `swapped_in` or `refused`."""
+        self._champions.labels(outcome).inc()
+
+    def in_use(self, version: str, digest: str) -> None:
+        """Tell which model answers."""
+        self._model.clear()
+        self._model.labels(version, digest[:12]).set(1)
+
+    def watch(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
+        """Read further gauges whenever the metrics are asked for: name -> (what it is, value)."""
+        self.registry.register(_Watched(gauges))
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Watched:
+    """Gauges whose values lie elsewhere, such as the length of the ledger's queue."""
+
+    def __init__(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauges as they are now."""
+        for name, (what, value) in self._gauges().items():
+            yield GaugeMetricFamily(name, what, value=value)

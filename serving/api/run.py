@@ -1,0 +1,106 @@
+"""The server process: uvicorn around the app, from the open port to the flushed ledger."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from features.config import Config
+from features.errors import InputError
+from serving.api.app import create_app
+from serving.api.logs import JsonLines
+from serving.api.service import Service
+from serving.ledger.clock import now_us
+from serving.ledger.keys import Keys
+from serving.ledger.ledger import Ledger
+
+_STOP_SECONDS = 10
+"Requests at work may take this long once the server is asked to stop."
+
+_IDLE_SECONDS = 75
+"An idle connection is kept: programs that send a score now and then need no new one each time."
+
+
+def serve(config: Config, root: Path, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is at work and write out the ledger.
+
+    Raises InputError for a port that is in use, and without any key.
+    """
+    listening = _listen(host, port)
+    try:
+        app = create_app(open_service(config, root))
+        _log_as_json()
+        settings = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            timeout_keep_alive=_IDLE_SECONDS,
+        )
+        bound, shown = listening.getsockname()[1], f"[{host}]" if ":" in host else host
+        print(f"Serving on http://{shown}:{bound} (Ctrl-C ends it)", flush=True)
+        _run(uvicorn.Server(settings), listening)
+    finally:
+        listening.close()
+
+
+def _run(server: uvicorn.Server, listening: socket.socket) -> None:
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        # uvicorn hands the signal on once all is done; only then was it answered.
+        if not server.should_exit:
+            raise
+    if not server.started:
+        raise RuntimeError("The server could not start: the log says why.")
+
+
+def open_service(config: Config, root: Path) -> Service:
+    """Return the service of `config`, its ledger open; InputError when there is no key."""
+    settings = config.serving
+    ledger = Ledger.open(
+        settings.ledger,
+        root,
+        requalify_after_days=config.population.requalify_after_days,
+        accept_within_hours=settings.accept_within_hours,
+        contact_within_hours=settings.contact_within_hours,
+    )
+    keys = Keys(ledger.engine)
+    if not any(key.is_usable(now_us()) for key in keys.all()):
+        ledger.close()
+        raise InputError(
+            "There is no valid API key, so nobody could ask anything. Make one: "
+            "closedwon keys create --name crm --scope score --scope read --scope verdict"
+        )
+    return Service(config, root, ledger, keys)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"The address {host}:{port} cannot be used: {error.strerror or error}. "
+            "Choose another --port or --host."
+        ) from None
+    return listening
+
+
+def _log_as_json() -> None:
+    for name in ("uvicorn", "uvicorn.error", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers = [] if name == "uvicorn.error" else [JsonLines()]
+        logger.setLevel(logging.WARNING)

@@ -1,0 +1,123 @@
+"""POST /v1/scores: parse, score, hand to the ledger, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from serving.api.auth import SECURITY, needs
+from serving.api.bodies import require_json
+from serving.api.errors import JSON, ApiError, come_back
+from serving.api.model import champion_of
+from serving.api.schemas import BODY_REFUSALS, REFUSALS, UNAVAILABLE, Scores, scores_body
+from serving.api.service import Service
+from serving.champion.champion import Champion
+from serving.ledger.errors import LedgerUnavailable
+from serving.live.live_scores import Answer
+from serving.live.requests import RequestError, ScoreRequest, parse_request
+
+if TYPE_CHECKING:
+    from serving.api.logs import Note
+
+T = TypeVar("T")
+router = APIRouter(prefix="/v1", tags=["scores"])
+
+_SMALL_BYTES = 64 * 1024
+_SMALL_LEADS = 10
+_PROBLEMS_TOLD = 100
+_COMMIT_SECONDS = 30.0
+"After this a durable request gets a 503: its scores may still be written."
+
+
+@router.post(
+    "/scores",
+    dependencies=[needs("score")],
+    response_model=None,
+    responses={200: {"model": Scores}, **REFUSALS, **BODY_REFUSALS, **UNAVAILABLE},
+    openapi_extra={"security": SECURITY, "requestBody": scores_body()},
+)
+async def post_scores(request: Request) -> Response:
+    """Score leads from a slice of the contract's tables, with the reasons.
+
+    Good leads are scored even where others of the request are bad: those get an entry in
+    `errors`, by their place in the request.
+    """
+    require_json(request)
+    service: Service = request.app.state.service
+    with service.admission.place():
+        # All that arrived meanwhile takes its place, or is turned away, before the work begins.
+        await asyncio.sleep(0)
+        body = await request.body()
+        champion = champion_of(request)
+        if len(body) > _SMALL_BYTES:
+            asked = await _in_thread(service, lambda: _parse(service, body))
+        else:
+            asked = _parse(service, body)
+        is_large = len(body) > _SMALL_BYTES or len(asked.lead_ids) > _SMALL_LEADS
+        if is_large or asked.crossing:
+            content, written = await _in_thread(service, lambda: _score(service, champion, asked))
+        else:
+            content, written = _score(service, champion, asked)
+        if asked.durable:
+            await _committed(written)
+    note: Note = request.scope["note"]
+    note.leads, note.model_version = len(asked.lead_ids), champion.version
+    return Response(content, media_type=JSON)
+
+
+async def _in_thread(service: Service, work: Callable[[], T]) -> T:
+    """Do the work of a large request aside, so that health and small requests are answered."""
+    return await asyncio.get_running_loop().run_in_executor(service.large_requests, work)
+
+
+def _parse(service: Service, body: bytes) -> ScoreRequest:
+    try:
+        return parse_request(body, service.now(), service.limits)
+    except RequestError as error:
+        raise _not_valid(error) from None
+
+
+def _score(
+    service: Service, champion: Champion, asked: ScoreRequest
+) -> tuple[bytes, concurrent.futures.Future[None]]:
+    """Return the answer, and the promise that its scores are in the ledger."""
+    ledger = service.ledger
+    try:
+        previous = ledger.latest(asked.lead_ids)
+        answer = champion.live.score(asked, service.now(), previous, service.watch.older)
+        written = ledger.submit(answer.records, durable=asked.durable)
+    except RequestError as error:
+        raise _not_valid(error) from None
+    _count(service, champion, asked, answer)
+    return answer.to_json(), written
+
+
+def _not_valid(error: RequestError) -> ApiError:
+    return ApiError(422, "The request is not valid.", error.problems[:_PROBLEMS_TOLD])
+
+
+async def _committed(written: concurrent.futures.Future[None]) -> None:
+    """Wait until the scores are in the ledger; ApiError 503 when they cannot be written."""
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(written), _COMMIT_SECONDS)
+    except (LedgerUnavailable, TimeoutError):
+        raise come_back(503, "The scores could not be written to the ledger.", 5) from None
+
+
+def _count(service: Service, champion: Champion, asked: ScoreRequest, answer: Answer) -> None:
+    metrics = service.metrics
+    metrics.scored(answer.records)
+    if answer.errors:
+        metrics.lead_errors.inc(len(answer.errors))
+    for feature in champion.unknown_categories(answer.records):
+        metrics.unknown_category(feature)
+    events = asked.slice.tables.get("engagement_events")
+    event_types = [] if events is None else events.columns["event_type"]
+    if not champion.event_types.issuperset(event_types):
+        unknown = sum(name not in champion.event_types for name in event_types)
+        metrics.unknown_event_types.inc(unknown)

@@ -1,0 +1,1 @@
+"""Alembic revisions of the ledger's database, the oldest first by name."""

@@ -1,0 +1,89 @@
+"""The score before: read while the next one is made, so it has to be quick."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Engine, PoolProxiedConnection
+from sqlalchemy.exc import SQLAlchemyError
+
+from serving.ledger.database import cause
+from serving.ledger.packing import PREVIOUS, Row, previous_of_row, version_of
+from serving.ledger.records import PreviousScore
+
+_LOG = logging.getLogger(__name__)
+
+_COLUMNS = ", ".join(f"scores.{name}" for name in PREVIOUS)
+_FROM = f"SELECT {_COLUMNS} FROM latest JOIN scores ON scores.score_id = latest.score_id WHERE "
+# One statement for any number of leads, whose ids go as one parameter.
+_SQL = {
+    "sqlite": _FROM + "latest.lead_id IN (SELECT value FROM json_each(?))",
+    "postgresql": _FROM + "latest.lead_id IN (SELECT json_array_elements_text(CAST(%s AS json)))",
+}
+
+
+class PreviousScores:
+    """Newest committed scores, over one connection of its own and the driver's own calls.
+
+    SQLAlchemy's statements cost several times what SQLite needs to answer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.failed_reads = 0
+        self._engine = engine
+        self._sql = _SQL[engine.dialect.name]
+        self._lock = Lock()
+        self._connection: PoolProxiedConnection | None = None
+
+    def find(self, lead_ids: Sequence[str]) -> dict[str, tuple[str, PreviousScore]]:
+        """Return `model_key` and score of the leads that have one.
+
+        Where the database does not answer, nothing is found: a score without a comparison is
+        better than none. It is counted in `failed_reads`.
+        """
+        asked = json.dumps(lead_ids if isinstance(lead_ids, list) else list(lead_ids))
+        try:
+            rows = self._rows(asked)
+        except (SQLAlchemyError, sqlite3.Error, self._engine.dialect.loaded_dbapi.Error) as error:
+            self.failed_reads += 1
+            _LOG.warning("ledger: previous scores could not be read: %s", cause(error))
+            return {}
+        return {row[0]: (row[3], previous_of_row(row)) for row in rows}
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _rows(self, asked: str) -> list[Row]:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+            try:
+                cursor: Any = self._connection.cursor()
+                cursor.execute(self._sql, (asked,))
+                rows: list[Row] = cursor.fetchall()
+                cursor.close()
+                # Ends what some drivers began, so that the next read sees what is new by then.
+                self._connection.rollback()
+            except Exception:
+                self._connection.invalidate()
+                self._connection = None
+                raise
+        return rows
+
+
+def version_to_tell(key: str, known: str | None) -> str:
+    """Return the version of a score by the model `key`; the key where another model has it now.
+
+    >>> version_to_tell("3@aa", "3@aa"), version_to_tell("3@aa", "3@bb")
+    ('3', '3@aa')
+    """
+    return version_of(key) if known in (None, key) else key

@@ -1,0 +1,257 @@
+"""What changed since a lead's last score, in a fixed order, exactly.
+
+From the score of then (t0) to the one of now (t1), one thing at a time, each state scored by the
+old model:
+
+1. fields: the attributes of now, all else as of t0. What this request's rows say of t0 differently
+   from those scored then (rows that came late, or were left out) belongs here too.
+2. time: the rows known before t0, as of t1.
+3. new events: all rows, as of t1.
+4. model version: the same, by the model of now.
+
+The four differences add up to the difference of the two probabilities. Where the old model is not
+to be had, the model of now scores the states, and the whole rest is the model version's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from models.calibration import Floats
+from models.lead_scores import LeadScore, LeadScorer
+from models.wording import points_text
+from serving.ledger.records import PreviousScore
+from serving.live.answers import instant_text
+from serving.live.earlier import Parts, earlier
+from serving.live.requests import RequestError, ScoreRequest
+from serving.live.views import Features, Pairs, View
+
+if TYPE_CHECKING:
+    from serving.live.live_scores import LiveScorer
+
+MOST_ROWS = 300_000
+"Looked at again for one request; leads beyond have no change told."
+_NOTHING = {
+    "fields": "No field changed",
+    "time": "Time alone changed nothing",
+    "new events": "Nothing new happened",
+    "model version": "The model is the same",
+}
+_TOLD_FROM = 5e-5
+"Of a probability: less is told as nothing."
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
+    *("October", "November", "December"),
+)
+
+
+class Later(NamedTuple):
+    """A lead that had a score before: that one, and the one of now with its features."""
+
+    lead_id: str
+    as_of: int
+    previous: PreviousScore
+    features: Features
+    row: int
+    score: LeadScore
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where a part of the change begins or ends."""
+
+    probability: float
+    contributions: Floats
+    text: Callable[[int], str] | None = None
+    "By concept; None where its words are not known any more."
+
+    @classmethod
+    def of(cls, score: LeadScore) -> _State:
+        return cls(score.probability, score.contributions, score.text)
+
+
+def changes(
+    live: LiveScorer,
+    view: View,
+    request: ScoreRequest,
+    asked: Iterable[Later],
+    older: Callable[[str], LiveScorer | None],
+) -> dict[str, dict[str, Any]]:
+    """Return the change of each lead that has one; none for a score older than its last one."""
+    by_version: dict[str, list[Later]] = {}
+    for one in asked:
+        if one.previous.as_of <= one.as_of:
+            by_version.setdefault(one.previous.model_version, []).append(one)
+    found: dict[str, dict[str, Any]] = {}
+    for version, group in by_version.items():
+        model, its_view = _model_of(version, live, view, request, older)
+        states = _states(model, live, its_view, group, is_known=model.version == version)
+        for one, steps in states:
+            found[one.lead_id] = _change(one, steps, model.lead_scorer, live.version)
+    return found
+
+
+def _model_of(
+    version: str,
+    live: LiveScorer,
+    view: View,
+    request: ScoreRequest,
+    older: Callable[[str], LiveScorer | None],
+) -> tuple[LiveScorer, View]:
+    """Return the model of a version and how it sees the request; that of now if it is gone."""
+    model = live if version == live.version else older(version)
+    if model is None or model is live:
+        return live, view
+    try:
+        return model, model.view(request)[0]
+    except RequestError:  # it was made for another kind of data
+        return live, view
+
+
+def _states(
+    model: LiveScorer, live: LiveScorer, view: View, group: Sequence[Later], is_known: bool
+) -> Iterator[tuple[Later, list[_State]]]:
+    """Yield the five states of each lead: then, after each of three steps, and now.
+
+    `is_known`: `model` made the score of then. If not, the state of then is what it would have
+    said, and the last step closes the gap.
+    """
+    told, stacked, counts = [], [], []
+    for one, before, features in _looked_back(model, view, group):
+        now = features if model is not live else _row(one.features, one.row)
+        then, aged = _row(before, 0), _row(before, 1)
+        asked = [] if is_known else [then]
+        asked += [_with_fields(model, then, now), aged]
+        if model is not live:
+            asked.append(now)
+        told.append(one)
+        stacked += asked
+        counts.append(len(asked))
+    scores = iter(_scored(model.lead_scorer, stacked))
+    for one, n_asked in zip(told, counts, strict=True):
+        states = [_State.of(next(scores)) for _ in range(n_asked)]
+        if is_known:
+            states.insert(0, _State(one.previous.probability, one.previous.log_odds))
+        if model is live:
+            states.append(_State.of(one.score))
+        yield one, [*states, _State.of(one.score)]
+
+
+def _looked_back(
+    model: LiveScorer, view: View, group: Sequence[Later]
+) -> Iterator[tuple[Later, Features, Features]]:
+    """Yield each lead with its features at t0 and t1 from what was known at t0, and all at t1."""
+    parts = Parts(view.tables) if len(view.codes) > 1 else None
+    quiet: list[Later] = []
+    budget = MOST_ROWS
+    for one in group:
+        tables, n_rows = parts.of(one.lead_id)[1:] if parts else (view.tables, 1)
+        budget -= n_rows
+        if budget < 0:
+            break
+        rows = earlier(tables, one.previous.as_of, one.lead_id)
+        if rows is None:
+            quiet.append(one)
+        else:
+            before = View.of(model.snapshots, rows, view.population)
+            yield one, before.features(_pairs(one)), view.features([(one.lead_id, one.as_of)])
+    if quiet:
+        found = view.features([pair for one in quiet for pair in _pairs(one)])
+        for place, one in enumerate(quiet):
+            both = _rows(found, slice(2 * place, 2 * place + 2))
+            yield one, both, _row(both, 1)
+
+
+def _pairs(one: Later) -> Pairs:
+    return [(one.lead_id, one.previous.as_of), (one.lead_id, one.as_of)]
+
+
+def _rows(features: Features, rows: slice) -> Features:
+    numbers, categories = features
+    return numbers[rows], {name: texts[rows] for name, texts in categories.items()}
+
+
+def _row(features: Features, row: int) -> Features:
+    return _rows(features, slice(row, row + 1))
+
+
+def _with_fields(model: LiveScorer, features: Features, now: Features) -> Features:
+    """Return one row of features with the attributes, and what is read off them, of now."""
+    plans = model.snapshots.plans
+    numbers = features[0].copy()
+    for column, _ in plans.attribute_numbers:
+        numbers[:, column] = now[0][:, column]
+    fields = {feature.name: now[1][feature.name] for feature, _ in plans.attribute_categories}
+    return numbers, features[1] | fields
+
+
+def _scored(scorer: LeadScorer, rows: Sequence[Features]) -> list[LeadScore]:
+    if not rows:
+        return []
+    numbers = np.concatenate([numbers for numbers, _ in rows])
+    names = rows[0][1]
+    categories = {name: [texts[name][0] for _, texts in rows] for name in names}
+    return scorer.score(numbers, categories, [False] * len(rows))
+
+
+def _change(
+    one: Later, states: Sequence[_State], scorer: LeadScorer, version: str
+) -> dict[str, Any]:
+    """Return the change as JSON, from the states then, after each step, and now."""
+    previous = one.previous
+    total = one.score.probability - previous.probability
+    points = [after.probability - before.probability for before, after in pairwise(states)]
+    if previous.model_version != version:
+        points[-1] = total - sum(points[:-1])
+    parts = []
+    for what, amount, before, after in zip(_NOTHING, points, states[:-1], states[1:], strict=True):
+        if what == "model version":
+            text = _version_text(previous.model_version, version)
+        elif abs(amount) < _TOLD_FROM:
+            text = _NOTHING[what]
+        else:
+            text = _moved(before, after, amount, scorer)
+        parts.append({"what": what, "points": amount, "text": text})
+    return {
+        "previous": {
+            "score_id": previous.score_id,
+            "as_of": instant_text(previous.as_of),
+            "probability": previous.probability,
+            "model_version": previous.model_version,
+        },
+        "points": total,
+        "parts": parts,
+        "text": _text(total, previous.as_of, parts),
+    }
+
+
+def _version_text(old: str, new: str) -> str:
+    return _NOTHING["model version"] if old == new else f"Model {new} took the place of model {old}"
+
+
+def _moved(before: _State, after: _State, points: float, scorer: LeadScorer) -> str:
+    """Return the one or two concepts that moved most in the direction of `points`, in words."""
+    moved = (after.contributions - before.contributions)[:-1] * np.sign(points)
+    most = np.argsort(-moved, kind="stable")[:2]
+    named = [int(place) for place in most if moved[place] > max(0, moved[most[0]] / 3)]
+    texts = [after.text(place) for place in named if after.text is not None]
+    return "; ".join(dict.fromkeys(texts)) or "Several small things"
+
+
+def _text(total: float, since: int, parts: Sequence[Mapping[str, Any]]) -> str:
+    when = _day(since)
+    size = points_text(abs(total)).removeprefix("+")
+    if abs(total) < _TOLD_FROM or not size:
+        return f"Unchanged since {when}"
+    strongest = max(parts, key=lambda part: part["points"] * np.sign(total))
+    return f"{'Up' if total > 0 else 'Down'} {size} since {when}: {strongest['text']}"
+
+
+def _day(instant: int) -> str:
+    year, month, day = instant_text(instant)[:10].split("-")
+    return f"{int(day)} {_MONTHS[int(month) - 1]} {year}"

@@ -1,0 +1,149 @@
+"""What a model reads of a request: which tables, and which columns are attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from features.catalogue.catalogue import Catalogue
+from features.catalogue.feature import BY_ACCOUNT, BY_LEAD, Feature
+from features.fit.fit_columns import FIT_AGGREGATIONS
+from features.live import Rows
+from features.loading.addresses import EMAIL_DOMAIN
+from features.tables import CONTRACT
+from serving.live.cells import CellError, read_category, read_number
+from serving.live.slices import Slice
+
+_OF_ATTRIBUTES = ("attribute", *FIT_AGGREGATIONS)
+_SAID = {
+    "accounts": "Accounts were not in the request",
+    "engagement_events": "Engagement events were not in the request",
+    "opportunities": "Opportunities were not in the request",
+    "stage_changes": "Stage changes were not in the request",
+}
+"Instead of what a missing value means otherwise."
+_ATTRIBUTE_TABLES = (("leads", "lead_id"), ("accounts", "account_id"))
+
+
+def is_of_flat_export(catalogue: Catalogue) -> bool:
+    """Return whether features are read from columns only: of tables there are ages and counts."""
+    return all(f.aggregation in _OF_ATTRIBUTES for f in catalogue.features)
+
+
+def tables_read(catalogue: Catalogue) -> tuple[str, ...]:
+    """Return `leads` and the tables that the catalogue's features are made of."""
+    read = {"leads", *(_table_of(feature) for feature in catalogue.features)}
+    return tuple(name for name in CONTRACT if name in read)
+
+
+def _table_of(feature: Feature) -> str:
+    if feature.aggregation in _OF_ATTRIBUTES:
+        return feature.stream.partition(".")[0]
+    if feature.aggregation in BY_LEAD + BY_ACCOUNT:
+        return "engagement_events"
+    if feature.aggregation in ("days_since_stage_change", "times_recycled"):
+        return "stage_changes"
+    return "opportunities" if feature.concept.endswith("opportunities") else "leads"
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What one catalogue reads, looked up once."""
+
+    tables: tuple[str, ...]
+    attributes: dict[str, dict[str, Callable[[Any], Any]]]
+    "Of leads and accounts: column -> how its cells are read."
+    said: dict[str, dict[str, str]]
+    "By table: what to say of each of its features when the table was not sent."
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> Reads:
+        """Return what `catalogue` reads."""
+        numbers = {
+            f.stream
+            for f in catalogue.features
+            if f.aggregation == "attribute" and f.dtype == "number"
+        }
+        attributes: dict[str, dict[str, Callable[[Any], Any]]] = {"leads": {}, "accounts": {}}
+        said: dict[str, dict[str, str]] = {}
+        for feature in catalogue.features:
+            table = _table_of(feature)
+            said.setdefault(table, {})[feature.name] = _SAID.get(table, "")
+            if feature.aggregation in _OF_ATTRIBUTES:
+                column = feature.stream.partition(".")[2]
+                is_number = feature.stream in numbers
+                attributes[table][column] = read_number if is_number else read_category
+        if catalogue.account_from == "email_domain":
+            attributes["leads"].setdefault(EMAIL_DOMAIN, read_category)
+        return cls(tables_read(catalogue), attributes, said)
+
+    def rows(self, found: Slice) -> tuple[dict[str, Rows], Unread]:
+        """Return the typed columns of all tables, attributes as the model knows them."""
+        rows: dict[str, Rows] = {name: table.columns for name, table in found.tables.items()}
+        unread = Unread(self, found)
+        for name, _ in _ATTRIBUTE_TABLES:
+            if name in found.tables:
+                cells = found.tables[name].rows
+                typed = {
+                    column: _attribute(cells, column, read, unread, name)
+                    for column, read in self.attributes[name].items()
+                }
+                rows[name] = {**found.tables[name].columns, **typed}
+        return rows, unread
+
+
+class Unread:
+    """What the model reads and a request lacks, lead by lead."""
+
+    def __init__(self, reads: Reads, found: Slice) -> None:
+        self._reads = reads
+        self._tables = found.tables
+        self.tables = tuple(name for name in reads.tables if name not in found.tables)
+        self.cells: dict[tuple[str, int], list[str]] = {}
+        "Attributes that are filled and cannot be read, by table and position."
+        self._positions: dict[str, dict[str, list[int]]] = {}
+        for name, key in _ATTRIBUTE_TABLES:
+            places = self._positions[name] = {}
+            if name in found.tables:
+                for position, one in enumerate(found.tables[name].columns[key]):
+                    places.setdefault(one, []).append(position)
+        self.said = {
+            feature: text for name in self.tables for feature, text in reads.said[name].items()
+        }
+
+    def of(self, lead: str, account: str | None) -> tuple[str, ...]:
+        """Return the tables, then the columns such as `leads.industry`, that are unknown."""
+        unknown = [*self.tables]
+        for name, owner in (("leads", lead), ("accounts", account)):
+            positions = self._positions[name].get(owner or "", ())
+            if not positions:  # its account has no row: nothing is known of it, in batch too
+                continue
+            rows = [self._tables[name].rows[position] for position in positions]
+            for column in self._reads.attributes[name]:
+                if not any([column in row for row in rows]):  # noqa: C419  # twice as fast
+                    unknown.append(f"{name}.{column}")  # noqa: PERF401  # reads better
+            for position in positions if self.cells else ():
+                unknown += [f"{name}.{c}" for c in self.cells.get((name, position), ())]
+        return tuple(dict.fromkeys(unknown))
+
+
+def _attribute(
+    rows: list[dict[str, Any]],
+    column: str,
+    read: Callable[[Any], Any],
+    unread: Unread,
+    name: str,
+) -> list[Any]:
+    cells = [row.get(column) for row in rows]
+    try:
+        return [None if cell is None else read(cell) for cell in cells]
+    except CellError:
+        values: list[Any] = []
+        for position, cell in enumerate(cells):
+            try:
+                values.append(None if cell is None else read(cell))
+            except CellError:
+                values.append(None)
+                unread.cells.setdefault((name, position), []).append(column)
+        return values
