@@ -328,11 +328,12 @@ class _RowAttributes:
         rows = self._tables.get(owner, {})
         return rows.get(column) or [None] * len(rows.get(key, ()))
 
-    def numbers(self, stream: str) -> npt.NDArray[np.float32]:
+    def numbers(self, streams: Sequence[str]) -> npt.NDArray[np.float32]:
+        columns = [self._column(stream) for stream in streams]
         try:
-            return np.array(self._column(stream), np.float32)
+            return np.array(columns, np.float32)
         except (TypeError, ValueError):  # texts among them are missing, as in a whole table
-            return np.array([_number(one) for one in self._column(stream)], np.float32)
+            return np.array([[_number(one) for one in column] for column in columns], np.float32)
 
     def values(self, stream: str) -> list[Any]:
         found = self._column(stream)

@@ -133,8 +133,8 @@ class Past:
         categories = self.timelines.fill(leads, accounts, as_of, matrix)
         asked = self.columns.at(leads, accounts, as_of)
         asked.fill_funnel(plans.funnel_rows, plans.funnel_columns, matrix)
-        for column, feature in plans.attribute_numbers:
-            matrix[:, column] = asked.number(feature)
+        for table, streams, columns in plans.attribute_numbers:
+            asked.fill_numbers(table, streams, columns, matrix)
         return matrix, categories | asked.categories(plans.attribute_categories)
 
     def snapshots(self, index: pd.DataFrame) -> pd.DataFrame:

@@ -93,20 +93,20 @@ def _add_long_leaf(values, leaf, terms, rules, buffers, sums):  # type: ignore[n
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_row(values, splits, groups, columns, cells, lines, sums):  # type: ignore[no-untyped-def]
     """Add the lines that one row finds in the tables to `sums`, one a feature."""
-    # All lines first: then the processor can fetch many of them from memory at a time.
+    # All lines first: then the processor can fetch many of them from memory at a time. Unsigned
+    # places spare it the question whether they count from the end.
     for number in range(len(groups)):
         group = groups[number]
         pattern = 0
         for bit in range(group.n_splits):
-            split = splits[group.split + bit]
-            value = values[split.feature]
-            goes_left = (value <= split.threshold) | ((value != value) & (split.nan_left != 0))
-            pattern |= goes_left << bit
+            split = splits[np.uint64(group.split + bit)]
+            pattern |= (values[np.uint64(split.value)] <= split.threshold) << bit
         lines[number] = group.cell + pattern * group.n_columns
     for number in range(len(groups)):
         group, line = groups[number], lines[number]
         for place in range(group.n_columns):
-            sums[columns[group.column + place]] += cells[line + place]
+            column = np.uint64(columns[np.uint64(group.column + place)])
+            sums[column] += cells[np.uint64(line + place)]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -115,19 +115,15 @@ def _add_block(  # type: ignore[no-untyped-def]
 ):
     """Add the lines that a block of rows finds in the tables to `sums`.
 
-    `values` and `sums` have the shape (features, BLOCK): one answer of all rows is one loop.
+    `values` and `sums` are by feature, BLOCK rows each: one answer of all rows is one loop.
     """
     for group in groups:
         patterns[:] = 0
         for bit in range(group.n_splits):
             split = splits[group.split + bit]
-            column, threshold, flag = values[split.feature], split.threshold, np.int32(1 << bit)
-            if split.nan_left:
-                for row in range(n_rows):
-                    patterns[row] |= flag if not column[row] > threshold else np.int32(0)
-            else:
-                for row in range(n_rows):
-                    patterns[row] |= flag if column[row] <= threshold else np.int32(0)
+            column, threshold, flag = values[split.value], split.threshold, np.int32(1 << bit)
+            for row in range(n_rows):
+                patterns[row] |= flag if column[row] <= threshold else np.int32(0)
         for row in range(n_rows):
             lines[row] = group.cell + patterns[row] * group.n_columns
         for place in range(group.n_columns):
@@ -149,9 +145,9 @@ def add_contributions(  # type: ignore[no-untyped-def]
     for leaf in long_leaves:
         most_terms = max(most_terms, leaf.n_terms)
     buffers = np.empty((4, most_terms))
-    alone, alone_sums = np.empty(n_features), np.empty(n_features)
-    values = np.empty((n_features, BLOCK if in_blocks else 0))
-    sums = np.empty_like(values)
+    alone, alone_sums = np.empty(2 * n_features), np.empty(n_features)
+    values = np.empty((2 * n_features, BLOCK if in_blocks else 0))
+    sums = np.empty((n_features, BLOCK if in_blocks else 0))
     patterns = np.empty(BLOCK, dtype=np.int32)
     lines = np.empty(max(BLOCK, len(groups)), dtype=np.int64)
     for start in range(first, last, BLOCK):
@@ -159,12 +155,16 @@ def add_contributions(  # type: ignore[no-untyped-def]
         if in_blocks:
             for row in range(n_rows):
                 for place in range(n_features):
-                    values[place, row] = matrix[start + row, features[place]]
+                    value = matrix[start + row, features[place]]
+                    values[place, row] = value
+                    values[n_features + place, row] = -np.inf if value != value else value
             sums[:] = 0.0
             _add_block(values, n_rows, splits, groups, columns, cells, patterns, lines, sums)
         for row in range(n_rows):
             for place in range(n_features):
-                alone[place] = matrix[start + row, features[place]]
+                value = matrix[start + row, features[place]]
+                alone[place] = value
+                alone[n_features + place] = -np.inf if value != value else value
                 alone_sums[place] = sums[place, row] if in_blocks else 0.0
             if not in_blocks:
                 _add_row(alone, splits, groups, columns, cells, lines, alone_sums)

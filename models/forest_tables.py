@@ -24,7 +24,9 @@ import numpy.typing as npt
 from models.forest_kernels import fill_tables
 from models.forest_text import Trees
 
-SPLIT = np.dtype([("threshold", "f8"), ("feature", "i4"), ("nan_left", "i4")], align=True)
+SPLIT = np.dtype([("threshold", "f8"), ("value", "i8")], align=True)
+"""`value <= threshold` goes left. `value` is a place among the values of a row: first those of all
+features, then the same with minus infinity for NaN, which goes left everywhere."""
 GROUP = np.dtype(
     [("cell", "i8"), ("split", "i4"), ("n_splits", "i4"), ("column", "i4"), ("n_columns", "i4")],
     align=True,
@@ -107,9 +109,11 @@ def tables_of(trees: Trees) -> Tables:
     feature = trees.nodes["feature"].tolist()
     for longest in range(LONGEST, -1, -1):
         groups, long_leaves = _grouped(leaves_of_trees, longest)
-        n_cells = sum(len({feature[n] for n in g.nodes}) << len(g.nodes) for g in groups)
-        if n_cells <= MOST_CELLS:
+        sizes = [(len(g.nodes), len({feature[node] for node in g.nodes})) for g in groups]
+        if sum(columns << splits for splits, columns in sizes) <= MOST_CELLS:
             break
+    # Loops of one length after another: the processor guesses their ends.
+    groups = [groups[place] for place in sorted(range(len(groups)), key=sizes.__getitem__)]
     writer = _Writer(trees)
     for group in groups:
         writer.add_group(group)
@@ -167,7 +171,7 @@ class _Writer:
         self._share = {True: _shares(trees, "left"), False: _shares(trees, "right")}
         self.leaves: list[tuple[float, int, int, int]] = []
         self._terms: list[tuple[float, float, float, int, int, int, int]] = []
-        self._splits: list[tuple[float, int, int]] = []
+        self._splits: list[tuple[float, int]] = []
         self._groups: list[tuple[int, int, int, int, int]] = []
         self._columns: list[int] = []
         self._n_cells = 0
@@ -180,7 +184,8 @@ class _Writer:
         entry = (self._n_cells, len(self._splits), len(group.nodes))
         self._groups.append((*entry, len(self._columns), len(columns)))
         self._splits += [
-            (self._threshold[n], self._place[n], self._nan_left[n]) for n in group.nodes
+            (self._threshold[n], self._place[n] + len(self._features) * self._nan_left[n])
+            for n in group.nodes
         ]
         self._columns += columns
         self._n_cells += len(columns) << len(group.nodes)

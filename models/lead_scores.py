@@ -93,7 +93,7 @@ class LeadScorer:
         matrix = scorer.encoder.transform_values(numbers, categories)
         raw = forest.raw_scores(matrix).tolist()
         contributions = forest.contributions(matrix)
-        shifts = self._shifts(categories, len(matrix))
+        shifts = self._shifts(categories)
         if shifts is not None:
             column = scorer.encoder.columns.index(str(scorer.calibration.segment_by))
             contributions[:, column] += shifts
@@ -111,7 +111,7 @@ class LeadScorer:
             for row in range(len(matrix))
         ]
 
-    def _shifts(self, categories: Categories, rows: int) -> Floats | None:
+    def _shifts(self, categories: Categories) -> Floats | None:
         calibration = self.scorer.calibration
         if calibration.segment_by is None:
             return None

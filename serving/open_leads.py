@@ -43,10 +43,10 @@ def read_open_leads(
         return with_fit_columns(rows, features)
     tables = load_tables(config, folder, required=tables_read(scorer.catalogue)).tables
     refuse_missing_columns(tables, scorer.catalogue)
-    return build_snapshots(tables, scorer.catalogue, _open_index(tables, scorer, config))
+    return build_snapshots(tables, scorer.catalogue, open_index(tables, scorer, config))
 
 
-def _open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
+def open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:
     """Return the index of the population just after the newest row.
 
     A model trained on leads of one age knows nothing of other ages: it scores every open lead as

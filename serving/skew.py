@@ -44,6 +44,8 @@ class Verification:
     last: pd.Timestamp | None
     mismatches: tuple[Mismatch, ...]
     "By feature, then by part of the score; none is the only pass."
+    requests: int = 0
+    "Open leads that were scored from a request besides, as the API does."
 
     @property
     def is_passed(self) -> bool:
@@ -57,6 +59,8 @@ class Verification:
             f"{self.lead_dates:,} lead-dates of {self.leads:,} leads{span}, rebuilt live one at a"
             f" time and in batch: {self.features} features and the score."
         )
+        if self.requests:
+            head += f" {self.requests:,} open leads, scored from requests and in batch."
         if self.is_passed:
             return [head, "0 mismatches: live is batch."]
         total = sum(mismatch.count for mismatch in self.mismatches)
@@ -76,6 +80,7 @@ class Verification:
             "lead_dates": self.lead_dates,
             "leads": self.leads,
             "features": self.features,
+            "requests": self.requests,
             "from": None if self.first is None else self.first.isoformat(),
             "until": None if self.last is None else self.last.isoformat(),
             "mismatches": sum(mismatch.count for mismatch in self.mismatches),

@@ -1,4 +1,4 @@
-"""`closedwon verify`: the live path and batch, side by side for leads of the past.
+"""`closedwon verify`: the live path and batch, side by side for leads of the past and open ones.
 
 Each sampled lead is looked at twice as of an instant of the past: in batch, from whole tables and
 many at a time, and live, alone and from the rows a CRM would have sent then. Any difference is
@@ -8,6 +8,7 @@ skew between training and serving, so 0 is the only pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,14 @@ from features.tables import Tables
 from models.scorer import Scorer
 from serving.open_leads import (
     is_of_flat_export,
+    open_index,
     other_kind,
     refuse_missing_columns,
     tables_read,
 )
 from serving.past_rows import PastRows
-from serving.skew import Live, Verification, compare
+from serving.skew import Live, Mismatch, Verification, compare
+from serving.verify_requests import request_mismatches
 
 SEED = 0
 "Of the sample: the same data and model, the same lead-dates."
@@ -78,7 +81,23 @@ def verify_past(
             "attribution_days": catalogue.attribution_days,
         }
     )
-    return verify_tables(scorer, tables, population, sample)
+    found = verify_tables(scorer, tables, population, sample)
+    index = open_index(tables, scorer, config)
+    chosen = index.iloc[_drawn(len(index), sample)].reset_index(drop=True)
+    mismatches = verify_requests(scorer, tables, population, chosen)
+    return replace(found, requests=len(chosen), mismatches=(*found.mismatches, *mismatches))
+
+
+def verify_requests(
+    scorer: Scorer, tables: Tables, population: PopulationConfig, index: pd.DataFrame
+) -> tuple[Mismatch, ...]:
+    """Return where open leads, scored from the requests a CRM would send now, differ from batch."""
+    if index.empty:
+        return ()
+    batch = build_snapshots(tables, scorer.catalogue, index)
+    past = PastRows(tables, scorer.catalogue.account_from, batch["lead_id"].tolist())
+    now = int(np.datetime64(tables.data_until, "us").astype(np.int64)) + 1
+    return request_mismatches(scorer, population, batch, past, now)
 
 
 def verify_tables(

@@ -56,7 +56,8 @@ def _scorer(seed: int) -> Scorer:
     spread = seen.std(axis=0)
     weights = generator.normal(size=matrix.shape[1]) / np.where(spread > 0, spread, 1)
     asked = snapshots()["explicit_interest_count_30d"].to_numpy(np.float64)
-    log_odds = seen @ weights * 0.1 + asked
+    came = (snapshots()["source"] == "website").to_numpy(np.float64)
+    log_odds = seen @ weights * 0.1 + asked + 2 * came
     won = log_odds + generator.logistic(size=len(matrix)) > np.quantile(log_odds, 0.8)
     parameters = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "verbose": -1,
                   "deterministic": True, "force_col_wise": True, "seed": 0}  # fmt: skip

@@ -52,6 +52,12 @@ class ServerProcess:
         assert line.startswith("Serving on http://127.0.0.1:"), (root / "log.jsonl").read_text()
         self.address = line.split()[2]
 
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()  # a test that failed leaves no server behind
+
     def ask(
         self, path: str, body: Any = None, key: str | None = None, timeout: float = 10
     ) -> Answer:

@@ -34,27 +34,31 @@ def arrived(server: ServerProcess, key: str) -> float:
 
 def test_it_starts_without_mlflow_says_so_and_ends_in_order(root_and_key) -> None:
     root, key = root_and_key
-    server = ServerProcess(root)
-    server.wait_until_ready()
-    answer = server.ask("/v1/scores", score_body(), key)
-    assert (answer.status, answer.body["model_version"]) == (200, "1")
-    score_id = answer.body["results"][0]["score_id"]
-    said = server.ask("/readyz")
-    while said.body["status"] == "ready":  # until the child has found no MLflow
-        time.sleep(0.05)
+    with ServerProcess(root) as server:
+        server.wait_until_ready()
+        answer = server.ask("/v1/scores", score_body(), key)
+        assert (answer.status, answer.body["model_version"]) == (200, "1")
+        score_id = answer.body["results"][0]["score_id"]
         said = server.ask("/readyz")
-    assert (said.status, said.body["status"], said.body["model_version"]) == (200, "degraded", "1")
-    assert "MLflow" in said.body["reasons"][0] and said.body["since"].endswith("Z")
-    many = {"tables": {"leads": [lead_rows(f"B-{n}") for n in range(500)],
-                       "engagement_events": []}}  # fmt: skip
-    with ThreadPoolExecutor(4) as pool:
-        at_work = [pool.submit(server.ask, "/v1/scores", many, key) for _ in range(4)]
-        while arrived(server, key) < 5:
-            time.sleep(0.005)
-        server.signal(signal.SIGTERM)
-        answers = [one.result() for one in at_work]
-    assert [one.status for one in answers] == [200] * 4, "requests at work are finished"
-    assert server.wait() == 0
+        while said.body["status"] == "ready":  # until the child has found no MLflow
+            time.sleep(0.05)
+            said = server.ask("/readyz")
+        assert (said.status, said.body["status"], said.body["model_version"]) == (
+            200,
+            "degraded",
+            "1",
+        )
+        assert "MLflow" in said.body["reasons"][0] and said.body["since"].endswith("Z")
+        many = {"tables": {"leads": [lead_rows(f"B-{n}") for n in range(500)],
+                           "engagement_events": []}}  # fmt: skip
+        with ThreadPoolExecutor(4) as pool:
+            at_work = [pool.submit(server.ask, "/v1/scores", many, key) for _ in range(4)]
+            while arrived(server, key) < 5:
+                time.sleep(0.005)
+            server.signal(signal.SIGTERM)
+            answers = [one.result() for one in at_work]
+        assert [one.status for one in answers] == [200] * 4, "requests at work are finished"
+        assert server.wait() == 0
     log = [json.loads(line) for line in (root / "log.jsonl").read_text().splitlines()]
     assert not [line for line in log if line["event"] == "failure"], log
     modules = set((root / "modules.txt").read_text().splitlines())
@@ -72,26 +76,26 @@ def test_it_starts_without_mlflow_says_so_and_ends_in_order(root_and_key) -> Non
 def test_every_acknowledged_durable_score_outlives_a_kill(root_and_key) -> None:
     root, key = root_and_key
     acknowledged: list[str] = []
-    server = ServerProcess(root)
-    server.wait_until_ready()
+    with ServerProcess(root) as server:
+        server.wait_until_ready()
 
-    def ask(worker: int) -> None:
-        for number in count():
-            lead_id = f"K-{worker}-{number}"
-            body = {"tables": {"leads": [lead_rows(lead_id)]}, "durable": True}
-            try:
-                answer = server.ask("/v1/scores", body, key)
-            except (OSError, ValueError):
-                return  # it is gone
-            assert answer.status == 200
-            acknowledged.append(lead_id)
+        def ask(worker: int) -> None:
+            for number in count():
+                lead_id = f"K-{worker}-{number}"
+                body = {"tables": {"leads": [lead_rows(lead_id)]}, "durable": True}
+                try:
+                    answer = server.ask("/v1/scores", body, key)
+                except (OSError, ValueError):
+                    return  # it is gone
+                assert answer.status == 200
+                acknowledged.append(lead_id)
 
-    with ThreadPoolExecutor(3) as pool:
-        workers = [pool.submit(ask, number) for number in range(3)]
-        time.sleep(0.7)
-        server.kill()
-        for worker in workers:
-            worker.result()
+        with ThreadPoolExecutor(3) as pool:
+            workers = [pool.submit(ask, number) for number in range(3)]
+            time.sleep(0.7)
+            server.kill()
+            for worker in workers:
+                worker.result()
     assert len(acknowledged) > 10
     service = service_in(root)
     try:

@@ -98,15 +98,19 @@ def test_a_new_event_is_told_as_new_events_and_what_was_there_as_time():
     )
 
 
-def test_a_new_attribute_is_told_as_fields():
-    rows = early_body()["tables"]["leads"]
-    after = early_body(leads=[rows[0] | {"source": "webinar", "job_title": "CEO"}])
-    _, change = change_of(early_body(), after)
-    then = answer(after, now=NOON - 4 * DAY).records[0].probability
-    assert parts_of(change)["fields"] == pytest.approx(
-        then - change["previous"]["probability"], abs=1e-15
-    )
-    assert parts_of(change)["new events"] == 0
+@pytest.mark.parametrize("is_dated", [False, True])
+def test_a_new_attribute_is_told_as_fields_whenever_it_was_recorded(is_dated):
+    row = early_body()["tables"]["leads"][0] | {"source": "website"}
+    before, renewed = row | {"source": "event"}, row
+    rows = [renewed]
+    if is_dated:  # after the last score
+        rows = [before | {"recorded_at": row["created_at"]},
+                renewed | {"recorded_at": "2026-05-04T08:00:00Z"}]  # fmt: skip
+    _, change = change_of(early_body(leads=[before]), early_body(leads=rows))
+    then = answer(early_body(leads=[renewed]), now=NOON - 4 * DAY).records[0].probability
+    points = parts_of(change)
+    assert points["fields"] == pytest.approx(then - change["previous"]["probability"], abs=1e-15)
+    assert abs(points["fields"]) > 0.001 and points["new events"] == 0
 
 
 def test_a_row_that_came_late_is_no_new_event():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -40,12 +41,8 @@ def body_after(way):
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_way_over_the_cutoff_is_the_score_after_those_events(share):
     """The lead, scored again with the events, has the probability that was told."""
-    single = [
-        answer(body_after({"events": [{"event_type": name, "count": 1}]}), now=NOON).records[0]
-        for name in event_types_ahead(scorer().catalogue)
-    ]
     now = answer(small_body(), now=NOON).records[0].probability
-    best = max(record.probability for record in single)
+    best = max(_after({name: 1}) for name in event_types_ahead(scorer().catalogue))
     assert best > now
     found = asked(with_cutoff(now + share * (best - now))).crossing
     json.dumps(found, allow_nan=False)
@@ -62,18 +59,20 @@ def test_a_way_over_the_cutoff_is_the_score_after_those_events(share):
 
 
 def test_two_events_are_told_where_one_is_not_enough():
-    probabilities = []
     types = event_types_ahead(scorer().catalogue)
-    for first in types:
-        events = [{"event_type": first, "count": 1}]
-        probabilities.append(answer(body_after({"events": events}), now=NOON).records[0])
-    best = max(record.probability for record in probabilities)
-    found = asked(with_cutoff(best + 1e-6)).crossing
-    if found["reached"]:
-        assert all(sum(one["count"] for one in way["events"]) > 1 for way in found["ways"])
-        for way in found["ways"]:
-            [record] = answer(body_after(way), now=NOON).records
-            assert record.probability == pytest.approx(way["probability"], abs=1e-12)
+    single = max(_after({name: 1}) for name in types)
+    pairs = [{one: 1, two: 1} for one, two in combinations(types, 2)]
+    double = max(_after(way) for way in [*pairs, *({name: 2} for name in types)])
+    assert double > single
+    found = asked(with_cutoff(double)).crossing
+    assert found["reached"] and found["ways"][0]["probability"] == double
+    for way in found["ways"]:
+        assert sum(one["count"] for one in way["events"]) == 2
+
+
+def _after(way):
+    events = [{"event_type": name, "count": count} for name, count in way.items()]
+    return answer(body_after({"events": events}), now=NOON).records[0].probability
 
 
 def test_none_reaches_a_cutoff_out_of_reach():

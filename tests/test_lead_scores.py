@@ -135,10 +135,18 @@ def test_plain_values_make_the_same_matrix_as_snapshots(snapshots: pd.DataFrame)
     )
 
 
-@pytest.mark.parametrize("calibration", [Calibration.identity(), Calibration.affine(0.3, -2), BENT])
+# Without care rounding lifts its scores just below the second knot above those at the knot.
+STEEP = Calibration((-2.0, 0.6369616873214543), (-1e6, 2.697867137638703e-07))
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [Calibration.identity(), Calibration.affine(0.3, -2), BENT, STEEP],
+)
 def test_one_score_is_calibrated_to_the_bits_of_many(calibration: Calibration) -> None:
     generator = np.random.default_rng(8)
     raw = np.concatenate([generator.normal(0, 4, 3_000), calibration.raw, [-np.inf, np.inf, 1e7]])
+    raw = np.concatenate([raw, np.nextafter(calibration.raw, -np.inf)])
     one = calibration.of_one()
     calibrated = calibration.apply(raw)
     assert [one(score) for score in raw.tolist()] == calibrated.tolist()

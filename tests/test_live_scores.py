@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pytest
 from live_requests import (
     DAY,
@@ -17,12 +20,23 @@ from live_requests import (
     scorer,
     snapshots,
 )
+from small_crm import small_config, small_tables
 
+from features.catalogue.catalogue import flat_catalogue
+from features.config import FeatureConfig
 from features.facts.histories import micros
+from features.fit.fit_columns import with_fit_columns
+from features.snapshots import build_snapshots
+from models.encoding import fit_encoder
+from models.forest import Forest
 from models.reasons import reasons
 from models.track import tracks
 from serving.live.live_scores import LiveScorer
 from serving.live.requests import RequestError, parse_request
+from serving.open_leads import open_index
+from serving.past_rows import PastRows
+from serving.verify import verify_requests
+from serving.verify_requests import request_mismatches
 
 
 def answer(body, now=None, previous=None, model=None, older=lambda version: None):
@@ -268,3 +282,57 @@ def test_rows_of_a_flat_export_are_no_request_for_a_model_of_tables():
 
 def test_mondays_are_those_of_the_snapshots():
     assert {*snapshots()["as_of"].unique()} == {*MONDAYS}
+
+
+def test_open_leads_score_from_requests_as_in_batch_and_a_difference_is_named():
+    tables = small_tables()
+    index = open_index(tables, scorer(), small_config())
+    few = index.iloc[:: len(index) // 30].reset_index(drop=True)
+    assert verify_requests(scorer(), tables, POPULATION, few) == ()
+    # an account that batch knows and the request does not
+    unsent = replace(tables, present=tables.present - {"accounts"})
+    batch = build_snapshots(tables, scorer().catalogue, few)
+    past = PastRows(unsent, "account_id", few["lead_id"].tolist())
+    now = int(micros(few["as_of"]).max())
+    found = request_mismatches(scorer(), POPULATION, batch, past, now)
+    names = {mismatch.name for mismatch in found}
+    assert {"request: account_industry", "request: reasons"} <= names
+    assert "request: job_title" not in names
+
+
+def test_rows_of_a_flat_export_score_as_in_batch():
+    generator = np.random.default_rng(0)
+    names = [f"L{n}" for n in range(400)]
+    rows = pd.DataFrame(
+        {
+            "lead_id": pd.array(names, dtype="str"),
+            "account_id": pd.array([None] * 400, dtype="str"),
+            "as_of": np.full(400, np.datetime64("NaT", "us")),
+            "is_eligible": True,
+            "seats": generator.poisson(5, 400).astype(np.float32),
+            "job_title": pd.array(generator.choice(["CEO", "Head of IT", "Clerk"], 400), "str"),
+        }
+    )
+    rows.loc[::7, "seats"] = np.nan
+    catalogue = flat_catalogue(rows, FeatureConfig())
+    batch = with_fit_columns(rows, catalogue.features)
+    encoder = fit_encoder(batch, catalogue)
+    matrix = encoder.transform(batch)
+    won = np.nan_to_num(matrix).sum(axis=1) + generator.normal(size=400) > 8
+    parameters = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "verbose": -1}
+    booster = lgb.train(parameters, lgb.Dataset(matrix, won.astype(float)), 10)
+    forest = Forest.of_text(booster.model_to_string())
+    flat = replace(scorer(), forest=forest, encoder=encoder, catalogue=catalogue,
+                   base_raw_score=forest.base_raw_score)  # fmt: skip
+    model = LiveScorer.of(flat, "1", "digest", POPULATION)
+    sent = [
+        {"lead_id": name, "seats": None if np.isnan(seats) else str(seats), "job_title": title}
+        for name, seats, title in zip(names, rows["seats"].tolist(), rows["job_title"], strict=True)
+    ]
+    found = answer({"tables": {"leads": sent}}, now=NOON, model=model)
+    expected = flat.score(batch)
+    assert [record.probability for record in found.records] == expected["probability"].tolist()
+    assert [record.qualified for record in found.records] == expected["qualified"].tolist()
+    assert found.errors == [] and {record.unknown for record in found.records} == {()}
+    [alone] = answer({"tables": {"leads": sent[:1]}}, now=NOON, model=model).records
+    assert alone.probability == found.records[0].probability

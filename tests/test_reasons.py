@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import BENT, booster_of, small_scorer, small_snapshots, why
 
-from features.catalogue.catalogue import Feature
+from features.catalogue.catalogue import Catalogue, Feature
 from models.calibration import Calibration, sigmoid
+from models.concepts import Concepts
 from models.forest import Forest
 from models.reasons import CALIBRATION, CHUNK_ROWS, point_factor, reasons, why_text
 from models.scorer import Scorer
@@ -127,6 +128,35 @@ def test_a_reason_is_told_by_the_value_that_moves_it_its_way(snapshots: pd.DataF
         feature = features[1 + int(np.argmax(signed))]
         value = float(snapshots[feature.name].iloc[row])
         assert pricing.loc[lead_id, "text"] == tell(feature, value)
+
+
+def feature_of(name: str, aggregation: str, concept: str = "visits") -> Feature:
+    return Feature(name, "engagement", concept, aggregation)
+
+
+@pytest.mark.parametrize(
+    ("contributions", "total", "teller"),
+    [
+        ([3.0, 1.0, -0.5, 9.0], 3.5, 1),  # a decayed count moves most, a plain value tells
+        ([3.0, -1.0, -0.5, 9.0], 1.5, 0),  # no plain value moves it this way
+        ([-1.0, -0.5, -2.0, 9.0], -3.5, 2),
+        ([-3.0, 0.5, 1.0, 9.0], -1.5, 0),
+        ([0.0, 0.0, 0.0, 9.0], 0.0, 0),
+        ([2.0, 1.0, 1.0, 9.0], 4.0, 1),  # the first of equals
+    ],
+)
+def test_a_plain_value_tells_before_a_decayed_count(
+    contributions: list[float], total: float, teller: int
+) -> None:
+    features = (
+        feature_of("visit_decayed_30d", "decayed_count"),
+        feature_of("visit_count_7d", "count"),
+        feature_of("visit_count_30d", "count"),
+        feature_of("employees", "attribute", "size"),
+    )
+    sums, tellers = Concepts.of(Catalogue(features)).sums(np.array([contributions]))
+    assert sums.tolist() == [[total, 9.0, 0.0]]
+    assert tellers.tolist() == [[teller, 3, -1]]
 
 
 def test_values_are_told_as_they_are(snapshots: pd.DataFrame) -> None:

@@ -120,7 +120,7 @@ def test_the_run_tells_params_metrics_with_intervals_digests_report_and_bundle(t
     low, value, high = (run.data.metrics[f"replay_mqls_per_week{s}"] for s in ("_low", "", "_high"))
     assert 0 < low < value < high
     assert run.data.params["training.horizon_days"] == "91"
-    assert run.data.params["trees"] == str(first.scorer.booster.num_trees())
+    assert run.data.params["trees"] == str(first.scorer.forest.n_trees)
     digests = {name for name in run.data.tags if name.startswith("digest.")}
     assert {"digest.leads", "digest.engagement_events", "digest.config"} <= digests
     assert "report.html" in [file.path for file in client.list_artifacts(first.registered.run_id)]

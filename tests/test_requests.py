@@ -265,6 +265,12 @@ def test_a_closing_is_known_once_it_is_recorded():
     assert columns["closed_recorded_at"][0] == columns["closed_at"][0] + 86_400_000_000
 
 
+def test_a_deal_may_close_on_the_day_of_its_creation():
+    row = {"opportunity_id": "o", "lead_id": "a", "created_at": "2026-05-02T10:00:00Z"}
+    lost = {**row, "stage": "closed_lost", "closed_at": "2026-05-02"}
+    assert parse(tables(opportunities=[lost])).slice.errors == []
+
+
 @pytest.mark.parametrize(
     ("row", "kept"),
     [

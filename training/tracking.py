@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # mlflow takes 5 s to import
 
 # What the logged model needs beside closedwon itself, which is installed from its source: a name
 # we don't own on a package index must not be in a requirements file.
-_REQUIREMENTS = ("lightgbm", "mlflow", "numpy", "pandas", "pydantic", "scipy")
+_REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas", "pydantic", "scipy")
 
 
 @dataclass(frozen=True)

@@ -170,10 +170,11 @@ class Asked:
 
         rows_in_threads(fill, len(self.leads))
 
-    def number(self, feature: Feature) -> npt.NDArray[np.floating]:
-        """Return an attribute as numbers, NaN where it is missing or none."""
-        found = self.columns.records.attributes.numbers(feature.stream)
-        return np.asarray(_picked(found, self._rows_of(feature)))
+    def fill_numbers(
+        self, table: str, streams: Sequence[str], columns: Int64s, matrix: npt.NDArray[np.float32]
+    ) -> None:
+        """Fill columns of `matrix` with attributes of `table`, NaN where missing or no number."""
+        _pick(self.columns.records.attributes.numbers(streams), self._rows[table], columns, matrix)
 
     def categories(self, features: Sequence[tuple[Feature, str]]) -> dict[str, Texts]:
         """Return category columns by name; missing where the attribute is.
@@ -195,9 +196,6 @@ class Asked:
                 )
             found[feature.name] = taken(texts, rows)
         return found
-
-    def _rows_of(self, feature: Feature) -> Int64s:
-        return self._rows[feature.stream.partition(".")[0]]
 
     @cached_property
     def _rows(self) -> dict[str, Int64s]:
@@ -337,13 +335,12 @@ def _stays(starts, joined, accounts, merged_at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _picked(values, rows):  # type: ignore[no-untyped-def]
-    """Return the float32 values in `rows`, NaN for -1."""
-    picked = np.full(len(rows), np.nan, np.float32)
-    for position in range(len(rows)):
-        if rows[position] >= 0:
-            picked[position] = values[rows[position]]
-    return picked
+def _pick(lines, rows, columns, matrix):  # type: ignore[no-untyped-def]
+    """Fill column columns[i] of the matrix with the values of lines[i] in `rows`, NaN for -1."""
+    for line in range(len(columns)):
+        for place in range(len(rows)):
+            row = rows[place]
+            matrix[place, columns[line]] = lines[line, row] if row >= 0 else np.nan
 
 
 @njit(cache=True, nogil=True)

@@ -121,8 +121,11 @@ class ChangeRows(NamedTuple):
 class Attributes(Protocol):
     """The attribute columns of leads and accounts, row by row as in LeadRows and AccountRows."""
 
-    def numbers(self, stream: str) -> npt.NDArray[np.float32]:
-        """Return the column `leads.NAME` or `accounts.NAME`, NaN where it is no number."""
+    def numbers(self, streams: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return columns of one table (`leads.NAME` or `accounts.NAME`), one a line.
+
+        NaN where there is no number.
+        """
 
     def texts(self, stream: str) -> pd.api.extensions.ExtensionArray | list[str | None]:
         """Return the column as text."""
@@ -327,12 +330,15 @@ class _TableAttributes:
         table: pd.DataFrame = getattr(self._tables, owner)
         return table.get(column)
 
-    def numbers(self, stream: str) -> npt.NDArray[np.float32]:
-        column = self._column(stream)
-        if column is None:
-            return np.full(len(getattr(self._tables, stream.partition(".")[0])), np.nan, np.float32)
-        found = pd.to_numeric(column, errors="coerce").to_numpy(np.float32, na_value=np.nan)
-        return np.asarray(found)
+    def numbers(self, streams: Sequence[str]) -> npt.NDArray[np.float32]:
+        table: pd.DataFrame = getattr(self._tables, streams[0].partition(".")[0])
+        found = np.full((len(streams), len(table)), np.nan, np.float32)
+        for line, stream in zip(found, streams, strict=True):
+            column = self._column(stream)
+            if column is not None:
+                numbers = pd.to_numeric(column, errors="coerce")
+                line[:] = numbers.to_numpy(np.float32, na_value=np.nan)
+        return found
 
     def values(self, stream: str) -> pd.Series:
         column = self._column(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,8 +125,8 @@ class Plans:
     funnel_columns: Int64s
     funnel_rows: Int64s
     "Columns of the numbers of the funnel, and which row of FUNNEL each is."
-    attribute_numbers: tuple[tuple[int, Feature], ...]
-    "The number features that are an attribute, with their columns."
+    attribute_numbers: tuple[tuple[str, tuple[str, ...], Int64s], ...]
+    "The number features that are an attribute: by table their streams and columns."
     attribute_categories: tuple[tuple[Feature, str], ...]
     "The category features read off an attribute, and of which table it is."
     number_names: tuple[str, ...]
@@ -151,12 +152,26 @@ class Plans:
             np.array(
                 [FUNNEL.index(f.aggregation) for f in numbers if f.aggregation in FUNNEL], np.int64
             ),
-            tuple((n, f) for n, f in enumerate(numbers) if f.aggregation == "attribute"),
+            _attribute_numbers(numbers),
             tuple((f, f.stream.partition(".")[0]) for f in others if f.dtype == "category"),
             tuple(feature.name for feature in numbers),
             np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_LEAD], np.int64),
             np.array([n for n, f in enumerate(numbers) if f.aggregation in BY_ACCOUNT], np.int64),
         )
+
+
+def _attribute_numbers(
+    numbers: Sequence[Feature],
+) -> tuple[tuple[str, tuple[str, ...], Int64s], ...]:
+    """Return table, streams and columns of the number features that are an attribute."""
+    of_table: dict[str, list[int]] = {}
+    for column, feature in enumerate(numbers):
+        if feature.aggregation == "attribute":
+            of_table.setdefault(feature.stream.partition(".")[0], []).append(column)
+    return tuple(
+        (table, tuple(numbers[column].stream for column in columns), np.array(columns, np.int64))
+        for table, columns in of_table.items()
+    )
 
 
 class _Layout:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from models.wording import points_text
 from serving.ledger.records import PreviousScore
 from serving.live.answers import instant_text
 from serving.live.earlier import Parts, earlier
+from serving.live.placing import Scored
 from serving.live.requests import RequestError, ScoreRequest
 from serving.live.views import Features, Pairs, View
 
@@ -50,15 +51,8 @@ _MONTHS = (
 )
 
 
-class Later(NamedTuple):
-    """A lead that had a score before: that one, and the one of now with its features."""
-
-    lead_id: str
-    as_of: int
-    previous: PreviousScore
-    features: Features
-    row: int
-    score: LeadScore
+Later = tuple[Scored, PreviousScore]
+"A lead that had a score before: the one of now, and that one."
 
 
 @dataclass(frozen=True)
@@ -84,15 +78,15 @@ def changes(
 ) -> dict[str, dict[str, Any]]:
     """Return the change of each lead that has one; none for a score older than its last one."""
     by_version: dict[str, list[Later]] = {}
-    for one in asked:
-        if one.previous.as_of <= one.as_of:
-            by_version.setdefault(one.previous.model_version, []).append(one)
+    for one, previous in asked:
+        if previous.as_of <= one.as_of:
+            by_version.setdefault(previous.model_version, []).append((one, previous))
     found: dict[str, dict[str, Any]] = {}
     for version, group in by_version.items():
         model, its_view = _model_of(version, live, view, request, older)
         states = _states(model, live, its_view, group, is_known=model.version == version)
-        for one, steps in states:
-            found[one.lead_id] = _change(one, steps, model.lead_scorer, live.version)
+        for (one, previous), steps in states:
+            found[one.lead_id] = _change(one, previous, steps, live.version)
     return found
 
 
@@ -122,53 +116,58 @@ def _states(
     said, and the last step closes the gap.
     """
     told, stacked, counts = [], [], []
-    for one, before, features in _looked_back(model, view, group):
-        now = features if model is not live else _row(one.features, one.row)
+    at_last: dict[str, Features] = {}
+    if model is not live:  # its features may be others
+        found = view.features([(one.lead_id, one.as_of) for one, _ in group])
+        at_last = {one.lead_id: _row(found, place) for place, (one, _) in enumerate(group)}
+    for later, before in _looked_back(model, view, group):
+        now = at_last.get(later[0].lead_id) or _row(later[0].features, later[0].row)
         then, aged = _row(before, 0), _row(before, 1)
         asked = [] if is_known else [then]
         asked += [_with_fields(model, then, now), aged]
         if model is not live:
             asked.append(now)
-        told.append(one)
+        told.append(later)
         stacked += asked
         counts.append(len(asked))
     scores = iter(_scored(model.lead_scorer, stacked))
-    for one, n_asked in zip(told, counts, strict=True):
+    for later, n_asked in zip(told, counts, strict=True):
+        one, previous = later
         states = [_State.of(next(scores)) for _ in range(n_asked)]
         if is_known:
-            states.insert(0, _State(one.previous.probability, one.previous.log_odds))
+            states.insert(0, _State(previous.probability, previous.log_odds))
         if model is live:
             states.append(_State.of(one.score))
-        yield one, [*states, _State.of(one.score)]
+        yield later, [*states, _State.of(one.score)]
 
 
 def _looked_back(
     model: LiveScorer, view: View, group: Sequence[Later]
-) -> Iterator[tuple[Later, Features, Features]]:
-    """Yield each lead with its features at t0 and t1 from what was known at t0, and all at t1."""
+) -> Iterator[tuple[Later, Features]]:
+    """Yield each lead with its features at t0 and t1, both from what was known at t0."""
     parts = Parts(view.tables) if len(view.codes) > 1 else None
     quiet: list[Later] = []
     budget = MOST_ROWS
-    for one in group:
+    for one, previous in group:
         tables, n_rows = parts.of(one.lead_id)[1:] if parts else (view.tables, 1)
         budget -= n_rows
         if budget < 0:
             break
-        rows = earlier(tables, one.previous.as_of, one.lead_id)
+        rows = earlier(tables, previous.as_of, one.lead_id)
         if rows is None:
-            quiet.append(one)
+            quiet.append((one, previous))
         else:
             before = View.of(model.snapshots, rows, view.population)
-            yield one, before.features(_pairs(one)), view.features([(one.lead_id, one.as_of)])
+            yield (one, previous), before.features(_pairs((one, previous)))
     if quiet:
-        found = view.features([pair for one in quiet for pair in _pairs(one)])
-        for place, one in enumerate(quiet):
-            both = _rows(found, slice(2 * place, 2 * place + 2))
-            yield one, both, _row(both, 1)
+        found = view.features([pair for later in quiet for pair in _pairs(later)])
+        for place, later in enumerate(quiet):
+            yield later, _rows(found, slice(2 * place, 2 * place + 2))
 
 
-def _pairs(one: Later) -> Pairs:
-    return [(one.lead_id, one.previous.as_of), (one.lead_id, one.as_of)]
+def _pairs(later: Later) -> Pairs:
+    one, previous = later
+    return [(one.lead_id, previous.as_of), (one.lead_id, one.as_of)]
 
 
 def _rows(features: Features, rows: slice) -> Features:
@@ -184,8 +183,8 @@ def _with_fields(model: LiveScorer, features: Features, now: Features) -> Featur
     """Return one row of features with the attributes, and what is read off them, of now."""
     plans = model.snapshots.plans
     numbers = features[0].copy()
-    for column, _ in plans.attribute_numbers:
-        numbers[:, column] = now[0][:, column]
+    for _, _, columns in plans.attribute_numbers:
+        numbers[:, columns] = now[0][:, columns]
     fields = {feature.name: now[1][feature.name] for feature, _ in plans.attribute_categories}
     return numbers, features[1] | fields
 
@@ -200,10 +199,9 @@ def _scored(scorer: LeadScorer, rows: Sequence[Features]) -> list[LeadScore]:
 
 
 def _change(
-    one: Later, states: Sequence[_State], scorer: LeadScorer, version: str
+    one: Scored, previous: PreviousScore, states: Sequence[_State], version: str
 ) -> dict[str, Any]:
     """Return the change as JSON, from the states then, after each step, and now."""
-    previous = one.previous
     total = one.score.probability - previous.probability
     points = [after.probability - before.probability for before, after in pairwise(states)]
     if previous.model_version != version:
@@ -215,7 +213,7 @@ def _change(
         elif abs(amount) < _TOLD_FROM:
             text = _NOTHING[what]
         else:
-            text = _moved(before, after, amount, scorer)
+            text = _moved(before, after, amount)
         parts.append({"what": what, "points": amount, "text": text})
     return {
         "previous": {
@@ -234,7 +232,7 @@ def _version_text(old: str, new: str) -> str:
     return _NOTHING["model version"] if old == new else f"Model {new} took the place of model {old}"
 
 
-def _moved(before: _State, after: _State, points: float, scorer: LeadScorer) -> str:
+def _moved(before: _State, after: _State, points: float) -> str:
     """Return the one or two concepts that moved most in the direction of `points`, in words."""
     moved = (after.contributions - before.contributions)[:-1] * np.sign(points)
     most = np.argsort(-moved, kind="stable")[:2]

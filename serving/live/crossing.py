@@ -22,9 +22,8 @@ from features.facts.histories import Int64s
 from features.facts.records import EventRows, Records
 from features.snapshots import Past
 from models.calibration import Floats
-from models.lead_scores import LeadScore
 from serving.live.earlier import Parts
-from serving.live.placing import Placed
+from serving.live.placing import Scored
 from serving.live.views import View
 
 if TYPE_CHECKING:
@@ -45,15 +44,13 @@ Way = dict[str, int]
 "Event type -> how many more of it."
 
 
-def crossing(
-    live: LiveScorer, view: View, placed: Placed, score: LeadScore, now: int
-) -> dict[str, Any]:
+def crossing(live: LiveScorer, view: View, placed: Scored, now: int) -> dict[str, Any]:
     """Return `reached`, `ways` (events, probability, text; smallest first) and `text`.
 
     The ways are the smallest sets of events that reach the cutoff, at most three, the surest
     first; none is told where a larger set was not needed.
     """
-    types = event_types_ahead(live.scorer.catalogue)
+    score, types = placed.score, event_types_ahead(live.scorer.catalogue)
     if score.cutoff is None:
         return _none("The model has no cutoff, so no lead qualifies.")
     if not placed.is_eligible:
@@ -183,8 +180,8 @@ class _CopiedAttributes:
     def __init__(self, records: Records, n: int) -> None:
         self._attributes, self._n = records.attributes, n
 
-    def numbers(self, stream: str) -> npt.NDArray[np.float32]:
-        return np.tile(self._attributes.numbers(stream), self._n)
+    def numbers(self, streams: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.tile(self._attributes.numbers(streams), (1, self._n))
 
     def values(self, stream: str) -> list[Any]:
         return list(self._attributes.values(stream)) * self._n

@@ -10,18 +10,18 @@ import numpy as np
 
 from features.config import PopulationConfig
 from features.live import LiveSnapshots
-from models.lead_scores import LeadScore, LeadScorer
+from models.lead_scores import LeadScorer
 from models.scorer import Scorer
 from models.track import stage_feature, track_of
 from serving.ledger.records import ModelRecord, PreviousScore, ScoreRecord
 from serving.live.answers import Answer as Answer
 from serving.live.answers import Timelines, new_score_id
-from serving.live.changes import Later, changes
+from serving.live.changes import changes
 from serving.live.crossing import crossing
-from serving.live.placing import Placed, place_at_age, place_flat, place_leads
+from serving.live.placing import Placed, Scored, place_at_age, place_flat, place_leads
 from serving.live.reads import Reads, Unread, is_of_flat_export
 from serving.live.requests import RequestError, ScoreRequest
-from serving.live.views import Features, View, flat_rows, population_of
+from serving.live.views import View, flat_rows, population_of
 
 TOLD = 5
 "Reasons told of every score in the ledger, however few the caller asked for."
@@ -90,37 +90,29 @@ class LiveScorer:
             _refuse_incomplete(unread, placed)
         features = view.features([(one.lead_id, one.as_of) for one in placed])
         scores = self.lead_scorer.score(*features, [one.is_eligible for one in placed])
-        changed = {}
+        scored = [Scored(*one, features, row, scores[row]) for row, one in enumerate(placed)]
+        changed: dict[str, dict[str, Any]] = {}
         if not request.is_backfill:
-            asked = [
-                Later(one.lead_id, one.as_of, previous[one.lead_id], features, row, score)
-                for row, (one, score) in enumerate(zip(placed, scores, strict=True))
-                if one.lead_id in previous
-            ]
-            changed = changes(self, view, request, asked, older)
+            again = [(one, previous[one.lead_id]) for one in scored if one.lead_id in previous]
+            changed = changes(self, view, request, again, older)
+        crossed: dict[str, dict[str, Any]] = {}
+        if request.crossing:
+            crossed = {one.lead_id: crossing(self, view, one, request.as_of) for one in scored}
         timelines = Timelines(request)
         records = [
             self._record(
-                request, now, one, features, row, score,
-                unread,
+                request, now, one, unread,
                 {
                     "change": changed.get(one.lead_id),
-                    "crossing": crossing(self, view, one, score, request.as_of)
-                    if request.crossing
-                    else None,
+                    "crossing": crossed.get(one.lead_id),
                     "timeline": timelines.of_lead(one.lead_id, one.as_of),
                 },
             )
-            for row, (one, score) in enumerate(zip(placed, scores, strict=True))
+            for one in scored
         ]  # fmt: skip
-        return Answer(
-            self.model_record,
-            request.as_of,
-            records,
-            [request.slice.places[record.lead_id] for record in records],
-            sorted(request.slice.errors + errors, key=lambda error: int(error["index"])),
-            request.reasons,
-        )
+        places = [request.slice.places[one.lead_id] for one in scored]
+        errors = sorted(request.slice.errors + errors, key=lambda error: int(error["index"]))
+        return Answer(self.model_record, request.as_of, records, places, errors, request.reasons)
 
     def view(self, request: ScoreRequest) -> tuple[View, Unread]:
         """Return the request as this model sees it, and what it reads and the request lacks."""
@@ -147,14 +139,12 @@ class LiveScorer:
         self,
         request: ScoreRequest,
         now: int,
-        placed: Placed,
-        features: Features,
-        row: int,
-        score: LeadScore,
+        placed: Scored,
         unread: Unread,
         beside: Mapping[str, Any],
     ) -> ScoreRecord:
-        numbers, categories = features
+        row, score = placed.row, placed.score
+        numbers, categories = placed.features
         stage = None if self.stage is None else categories[self.stage][row] or ""
         return ScoreRecord(
             score_id=new_score_id(),

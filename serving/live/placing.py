@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from features.facts.histories import DAY
+from models.lead_scores import LeadScore
 from serving.live.requests import ScoreRequest
-from serving.live.views import View
+from serving.live.views import Features, View
 
 
 class Placed(NamedTuple):
@@ -16,6 +17,18 @@ class Placed(NamedTuple):
     as_of: int
     account_id: str | None
     is_eligible: bool
+
+
+class Scored(NamedTuple):
+    """A lead with its score: Placed, its row among the features, and what the model says."""
+
+    lead_id: str
+    as_of: int
+    account_id: str | None
+    is_eligible: bool
+    features: Features
+    row: int
+    score: LeadScore
 
 
 def place_leads(request: ScoreRequest, view: View) -> tuple[list[Placed], list[dict[str, Any]]]:
