@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -224,13 +224,17 @@ def score(
     all_reasons: Annotated[
         bool, typer.Option("--all-reasons", help="Every reason, in a second file.")
     ] = False,
+    to_ledger: Annotated[
+        bool, typer.Option("--ledger/--no-ledger", help="Keep the scores in the ledger too.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Score every open lead: probability, grade, qualified, reasons."""
+    """Score every open lead: probability, grade, qualified, reasons; to a file and the ledger."""
     from features.outputs import check_output
     from models.bundle import open_bundle
     from models.registry import fetch_bundle
     from serving.batch import score_leads
+    from serving.batch_records import open_batch_ledger
     from serving.open_leads import read_open_leads
 
     settings = _read(config)
@@ -241,18 +245,25 @@ def score(
             folder, version = fetch_bundle(model, settings.tracking, Path())
             scorer = open_bundle(folder)
         with steps("snapshots"):
-            snapshots = read_open_leads(scorer, settings, data, flat_file)
-        with steps("score"):
+            snapshots, tables = read_open_leads(scorer, settings, data, flat_file)
+        # Whom another model than the one in use would hand over is nobody's MQL.
+        is_kept = to_ledger and model == "champion"
+        with steps("score"), ExitStack() as stack:
+            ledger = None
+            if is_kept:
+                asked = open_batch_ledger(scorer, version, folder, settings, Path(), tables)
+                ledger = stack.enter_context(asked)
             kept = "all" if all_reasons else "top"
-            summary = score_leads(scorer, snapshots, output, reasons_kept=kept)
+            summary = score_leads(scorer, snapshots, output, reasons_kept=kept, ledger=ledger)
     if as_json:
-        _print_json({**summary.as_dict(), "model_version": version})
+        _print_json({**summary.as_dict(), "model_version": version, "in_ledger": is_kept})
         return
     grades = ", ".join(f"{grade} {count:,}" for grade, count in summary.grades.items())
     _say(f"Scored {summary.leads:,} open leads with version {version}: {grades}.")
     _say(f"{summary.qualified:,} qualify as MQLs of {summary.eligible:,} that may.")
     all_told = f", and every reason to {summary.reasons_path}" if summary.reasons_path else ""
-    _say(f"Wrote {summary.path}{all_told}.")
+    also = ", and to the ledger" if is_kept else ""
+    _say(f"Wrote {summary.path}{all_told}{also}.")
 
 
 @app.command()

@@ -8,11 +8,11 @@ leaves and depth 6 (figures that end in `_31`). All contenders take turns within
 - `max_error`: largest difference to `shap.TreeExplainer` over 5,000 rows and both models (at most
   1e-6); `additivity_error`: largest difference between a row's sum and its raw score;
 - `raw_scores_equal`: 1 where every raw score has LightGBM's bits;
-- `one_lead_speedup`: median time of `pred_contrib` by LightGBM's fastest way for one row (its
-  library's single-row call, prepared once, called without its Python layer), in one thread, over
-  that of `Forest.contributions` (at least 4); `one_lead_us` is ours, `lightgbm_us` theirs,
-  `lightgbm_python_us` by `Booster.predict`, `shap_us` by `TreeExplainer`; `one_lead_cold_us` is
-  ours right after a call of shap's, which leaves nothing of ours in the processor's caches;
+- `one_lead_speedup`: median time of one row's contributions in one thread by the fastest of
+  LightGBM's single-row library call (`lightgbm_us`; prepared once, without its Python layer),
+  `Booster.predict` (`lightgbm_python_us`) and `TreeExplainer` (`shap_us`), over that of
+  `Forest.contributions` (`one_lead_us`; at least 4); `one_lead_cold_us` is ours right after a call
+  of shap's, which leaves nothing of ours in the processor's caches;
 - `batch_speedup`: best time of `pred_contrib` or of shap for 50,000 rows over ours, all with two
   threads (at least 4); `batch_speedup_with_build` with the tables built anew each time;
 - `parse_seconds`, `build_seconds`: reading the text model, and making its tables, once compiled;

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from features.catalogue.feature import Feature
 from models.calibration import Floats, sigmoid
 from models.concepts import Concepts
+from models.encoding import require_columns
 from models.reasons import CALIBRATION_TEXT, point_factor_of_one, why_text
 from models.scorer import Scorer
 from models.wording import missing_text, tell
@@ -83,16 +85,17 @@ class LeadScorer:
         numbers: npt.NDArray[np.float32],
         categories: Categories,
         is_eligible: Sequence[bool],
+        num_threads: int = 1,
     ) -> list[LeadScore]:
-        """Return the score of each row.
+        """Return the score of each row; the threads change no bit of it.
 
         `numbers`: (rows, number_names), NaN where missing; `categories`: by feature name, None
         where missing, as `LiveSnapshots.features` returns them.
         """
         scorer, forest = self.scorer, self.scorer.forest
         matrix = scorer.encoder.transform_values(numbers, categories)
-        raw = forest.raw_scores(matrix).tolist()
-        contributions = forest.contributions(matrix)
+        raw = forest.raw_scores(matrix, num_threads).tolist()
+        contributions = forest.contributions(matrix, num_threads)
         shifts = self._shifts(categories)
         if shifts is not None:
             column = scorer.encoder.columns.index(str(scorer.calibration.segment_by))
@@ -110,6 +113,16 @@ class LeadScorer:
             )
             for row in range(len(matrix))
         ]
+
+    def score_snapshots(self, snapshots: pd.DataFrame, num_threads: int = 1) -> list[LeadScore]:
+        """Return the score of each of `snapshots`, in its order; InputError as in the encoder."""
+        require_columns(snapshots, self.scorer.encoder.columns)
+        numbers = snapshots[list(self.number_names)].to_numpy(np.float32)
+        categories = {
+            name: [value if isinstance(value, str) else None for value in snapshots[name].tolist()]
+            for name in self.category_names
+        }
+        return self.score(numbers, categories, snapshots["is_eligible"].tolist(), num_threads)
 
     def _shifts(self, categories: Categories) -> Floats | None:
         calibration = self.scorer.calibration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
 from features.outputs import check_output, formula_safe
-from models.reasons import CHUNK_ROWS, reasons, why_text
+from models.lead_scores import LeadScore, LeadScorer
+from models.reasons import CHUNK_ROWS
 from models.scorer import Scorer
 from models.track import tracks
-
-WHY_LIMIT = 255
-"Characters: the length of a short text field in the common CRMs."
+from serving.batch_records import BatchLedger
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def score_leads(
     top: int = 3,
     num_threads: int = 2,
     progress: Callable[[int], None] = lambda rows: None,
+    ledger: BatchLedger | None = None,
 ) -> ScoreSummary:
     """Write the scores of `snapshots` to `output`, `.csv` or `.parquet`, and return the counts.
 
@@ -62,8 +63,11 @@ def score_leads(
     `points_1` and so on for the `top` strongest reasons. With `reasons_kept="all"` every reason
     goes to `NAME.reasons.csv` or `.parquet` besides, one row each, so that they add up (see
     `models.reasons.reasons`). Files are written aside and renamed. CSV text that a spreadsheet
-    would run as a formula gets a `'` in front. Raises InputError when the output can't be written.
+    would run as a formula gets a `'` in front. With `ledger` each score is kept there too; a batch
+    that is stopped leaves no file, but the scores that were kept so far. Raises InputError when
+    the output can't be written.
     """
+    lead_scorer = LeadScorer.of(scorer)
     reasons_path = _reasons_path(output) if reasons_kept == "all" else None
     counts: list[pd.DataFrame] = []
     with ExitStack() as files:
@@ -72,13 +76,13 @@ def score_leads(
         reasons_file = files.enter_context(_Output(reasons_path)) if reasons_path else None
         for start in range(0, max(len(snapshots), 1), CHUNK_ROWS):
             chunk = snapshots.iloc[start : start + CHUNK_ROWS]
-            scores = scorer.score(chunk, num_threads)
-            track = tracks(chunk, scores["qualified"].to_numpy(), scorer.catalogue)
-            scores.insert(list(scores.columns).index("qualified") + 1, "track", track)
-            explained = reasons(scorer, chunk, num_threads)
-            leads_file.write(pd.concat([scores, _top_reasons(scores, explained, top)], axis=1))
+            found = lead_scorer.score_snapshots(chunk, num_threads)
+            scores = _scores(chunk, found, scorer.catalogue)
+            leads_file.write(pd.concat([scores, _top_reasons(scores, found, top)], axis=1))
             if reasons_file:
-                reasons_file.write(explained)
+                reasons_file.write(_all_reasons(chunk, found))
+            if ledger:
+                ledger.write(chunk, found, scores["track"].tolist())
             counts.append(scores[["grade", "qualified"]])
             progress(len(chunk))
     scored = pd.concat(counts)
@@ -93,29 +97,46 @@ def score_leads(
     )
 
 
-def _top_reasons(scores: pd.DataFrame, explained: pd.DataFrame, top: int) -> pd.DataFrame:
+def _scores(chunk: pd.DataFrame, found: Sequence[LeadScore], catalogue: Catalogue) -> pd.DataFrame:
+    """Return the columns up to `track`, with the index of `chunk`."""
+    scores = chunk[["lead_id", "account_id", "as_of"]].copy()
+    scores["probability"] = np.array([score.probability for score in found], np.float64)
+    scores["raw_score"] = np.array([score.raw_score for score in found], np.float64)
+    scores["grade"] = pd.array([score.grade for score in found], dtype="str")
+    scores["qualified"] = np.array([score.qualified for score in found], np.bool_)
+    scores["track"] = tracks(chunk, scores["qualified"].to_numpy(), catalogue)
+    return scores
+
+
+def _top_reasons(scores: pd.DataFrame, found: Sequence[LeadScore], top: int) -> pd.DataFrame:
     """Return `why` and the `top` reasons of each row of `scores`, with its index."""
-    # `reasons` keeps the order of the snapshots; rank 1 begins the next one. The last row of each
-    # is the calibration's term, no reason a salesperson could use.
-    starts = np.flatnonzero(explained["rank"].to_numpy() == 1)
-    ends = np.append(starts, len(explained))[1:] - 1
-    texts = explained["text"].tolist()
-    points = explained["points"].tolist()
-    told = [
-        why_text(texts[start:end], points[start:end], WHY_LIMIT)
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    columns: dict[str, Any] = {"why": pd.Series(told, dtype="str")}
+    told = [score.reasons(top) for score in found]
+    columns: dict[str, Any] = {"why": pd.Series([score.why() for score in found], dtype="str")}
     for place in range(top):
-        is_there = starts + place < ends
-        picked = np.where(is_there, starts + place, 0)
-        columns[f"reason_{place + 1}"] = (
-            explained["text"].take(picked).reset_index(drop=True).where(is_there)
-        )
-        columns[f"points_{place + 1}"] = (
-            explained["points"].take(picked).reset_index(drop=True).where(is_there)
-        )
+        reasons = [reasons[place] if place < len(reasons) else {} for reasons in told]
+        texts = [reason.get("text") for reason in reasons]
+        columns[f"reason_{place + 1}"] = pd.Series(texts, dtype="str")
+        points = [reason.get("points", np.nan) for reason in reasons]
+        columns[f"points_{place + 1}"] = pd.Series(points, dtype="float64")
     return pd.DataFrame(columns).set_index(scores.index)
+
+
+def _all_reasons(chunk: pd.DataFrame, found: Sequence[LeadScore]) -> pd.DataFrame:
+    """Return the complete reasons, as `models.reasons.reasons` does."""
+    told = [score.reasons() for score in found]
+    row = np.repeat(np.arange(len(chunk)), [len(reasons) for reasons in told])
+    every = [reason for reasons in told for reason in reasons]
+    ranks = [rank for reasons in told for rank in range(1, len(reasons) + 1)]
+    columns: dict[str, Any] = {
+        "lead_id": chunk["lead_id"].take(row).array,
+        "as_of": chunk["as_of"].take(row).array,
+        "rank": np.array(ranks, np.int64),
+    }
+    for name in ("concept", "family", "text"):
+        columns[name] = pd.array([reason[name] for reason in every], dtype="str")
+    for name in ("log_odds", "points"):
+        columns[name] = np.array([reason[name] for reason in every], np.float64)
+    return pd.DataFrame(columns)
 
 
 def _reasons_path(output: Path) -> Path:

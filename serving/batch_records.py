@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from features.config import Config
 from features.facts.histories import micros
 from features.facts.lookup import codes_in
 from features.tables import Tables
-from models.lead_scores import LeadScore
+from models.bundle import bundle_digest
+from models.lead_scores import LeadScore, LeadScorer
+from models.scorer import Scorer
+from serving.ledger.ledger import Ledger
 from serving.ledger.records import ModelRecord, ScoreRecord
-from serving.live.answers import TIMELINE, event_json, instant_texts, new_score_id
+from serving.live.answers import TIMELINE, TIMELINE_COLUMNS, new_score_id
 
 Keep = Callable[[list[ScoreRecord]], None]
 "Writes records to the ledger."
+
+
+@contextmanager
+def open_batch_ledger(
+    scorer: Scorer,
+    version: str,
+    bundle: Path,
+    config: Config,
+    root: Path,
+    tables: Tables | None,
+) -> Iterator[BatchLedger]:
+    """Give the ledger of `config` for the scores of one batch, and close it.
+
+    `bundle` is the folder of the registered `version`. Raises InputError as `Ledger.open`.
+    """
+    settings = config.serving
+    ledger = Ledger.open(
+        settings.ledger,
+        root,
+        requalify_after_days=config.population.requalify_after_days,
+        accept_within_hours=settings.accept_within_hours,
+        contact_within_hours=settings.contact_within_hours,
+    )
+    try:
+        model = ModelRecord.of(LeadScorer.of(scorer), version, bundle_digest(bundle))
+        ledger.know_model(model)
+        now = time.time_ns() // 1000
+        yield BatchLedger(model, lambda records: ledger.submit(records).result(), now, tables)
+    finally:
+        ledger.close()
 
 
 @dataclass(frozen=True)
@@ -79,26 +116,34 @@ class BatchLedger:
             ]
         )
 
-    def _timelines(self, leads: pd.Series, instants: Sequence[int]) -> list[list[dict[str, Any]]]:
-        """Return the newest events of each lead that were recorded before its instant."""
-        found: list[list[dict[str, Any]]] = [[] for _ in instants]
+    def _timelines(self, leads: pd.Series, instants: Sequence[int]) -> list[dict[str, list[Any]]]:
+        """Return the newest events of each lead that were known before its instant."""
+        found: list[dict[str, list[Any]]] = [{} for _ in instants]
         if self.tables is None or self.tables.engagement_events.empty:
             return found
         events = self.tables.engagement_events
         codes = codes_in(events["lead_id"], pd.Index(leads))
-        rows = np.flatnonzero(codes >= 0)
-        as_of = np.array(instants, np.int64)[codes[rows]]
+        as_of = np.append(np.array(instants, np.int64), 0)[codes]  # 0 for other leads' events
         occurred = micros(events["occurred_at"])
-        seen = (occurred[rows] < as_of) & (micros(events["recorded_at"])[rows] < as_of)
-        rows = rows[seen]
+        rows = np.flatnonzero((occurred < as_of) & (micros(events["recorded_at"]) < as_of))
         rows = rows[np.lexsort((-occurred[rows], codes[rows]))]
-        place = np.arange(len(rows)) - np.searchsorted(codes[rows], codes[rows])
+        of_lead = codes[rows]
+        place = np.arange(len(rows)) - np.searchsorted(of_lead, of_lead)
         rows = rows[place < TIMELINE]
-        newest = events.iloc[rows].to_dict("list")
-        at = instant_texts(occurred[rows])
-        for number, row in enumerate(codes[rows].tolist()):
-            found[row].append(event_json(at[number], newest, number))
+        of_lead, starts = np.unique(codes[rows], return_index=True)
+        columns = {"occurred_at": occurred[rows].tolist()} | {
+            name: _plain(events[name].iloc[rows])
+            for name in TIMELINE_COLUMNS[1:]
+            if events[name].notna().any()
+        }
+        bounds = [*starts.tolist(), len(rows)]
+        for lead, first, last in zip(of_lead.tolist(), bounds[:-1], bounds[1:], strict=True):
+            found[lead] = {name: values[first:last] for name, values in columns.items()}
         return found
+
+
+def _plain(values: pd.Series) -> list[Any]:
+    return [None if value != value else value for value in values.tolist()]
 
 
 TOLD = 5

@@ -22,8 +22,8 @@ from serving.live.reads import tables_read as tables_read
 
 def read_open_leads(
     scorer: Scorer, config: Config, folder: Path, flat_file: Path | None = None
-) -> pd.DataFrame:
-    """Return the snapshots to score with the scorer's own catalogue.
+) -> tuple[pd.DataFrame, Tables | None]:
+    """Return the snapshots to score with the scorer's own catalogue, and the tables they are of.
 
     Of tables: the population just after the newest row, so that it counts; the tables and columns
     that the catalogue reads must be there, since a missing one is not an empty one. Of
@@ -40,10 +40,11 @@ def read_open_leads(
             rows = load_flat_rows(flat_file, config, expected).rows
         else:
             rows = load_open_rows(config, folder, expected)
-        return with_fit_columns(rows, features)
+        return with_fit_columns(rows, features), None
     tables = load_tables(config, folder, required=tables_read(scorer.catalogue)).tables
     refuse_missing_columns(tables, scorer.catalogue)
-    return build_snapshots(tables, scorer.catalogue, open_index(tables, scorer, config))
+    index = open_index(tables, scorer, config)
+    return build_snapshots(tables, scorer.catalogue, index), tables
 
 
 def open_index(tables: Tables, scorer: Scorer, config: Config) -> pd.DataFrame:

@@ -61,7 +61,7 @@ _RECORD = ScoreRecord(
             "log_odds": 0.8,
         }
     ],
-    timeline=[{"occurred_at": "2026-05-03T10:00:00Z", "event_type": "pricing_view"}],
+    timeline={"occurred_at": [MONDAY - 14 * HOUR], "event_type": ["pricing_view"]},
 )
 
 

@@ -36,7 +36,9 @@ def test_a_lead_is_told_as_it_was_scored(ledger: Ledger) -> None:
     assert (lead["as_of"], lead["model_version"]) == ("2026-05-05T00:00:00Z", "1")
     assert (lead["change"], lead["crossing"]) == (change, None)
     assert (lead["complete"], lead["unknown"]) == (False, ["opportunities"])
-    assert lead["timeline"] == score.timeline
+    assert lead["timeline"] == [
+        {"occurred_at": "2026-05-03T10:00:00Z", "event_type": "pricing_view"}
+    ]
     assert lead["features"] == {
         "pricing_view_count_30d": 4.0,
         "employees": None,
@@ -216,7 +218,7 @@ def test_hostile_ids_are_only_text(ledger: Ledger) -> None:
 
 
 def test_a_nan_in_what_is_told_is_stored_as_nothing(ledger: Ledger) -> None:
-    write(ledger, record("L-1", timeline=[{"event_type": "visit", "value": math.nan}]))
+    write(ledger, record("L-1", timeline={"event_type": ["visit"], "value": [math.nan]}))
     lead = ledger.lead("L-1")
     assert lead is not None
-    assert lead["timeline"] == [{"event_type": "visit", "value": None}]
+    assert lead["timeline"] == [{"event_type": "visit"}]

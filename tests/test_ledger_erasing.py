@@ -25,7 +25,7 @@ def test_nothing_of_a_forgotten_lead_is_left(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "closedwon.toml").write_text('[serving]\nledger = "sqlite:///ledger.db"\n')
     ledger = open_ledger(tmp_path)
-    seen = [{"event_type": "visit", "content": f"{SECRET} {'x' * 9_000}"}]
+    seen = {"event_type": ["visit"], "content": [f"{SECRET} {'x' * 9_000}"]}
     others = [record(f"L-{number}") for number in range(50)]
     write(ledger, record(SECRET, timeline=seen), *others)
     # Written over: the old timeline lies in pages that nothing points to.

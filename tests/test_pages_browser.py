@@ -20,6 +20,7 @@ from features.config import Config
 from serving.api.app import create_app
 from serving.api.service import Service
 from serving.ledger.keys import Keys
+from serving.pages.words import micros
 
 NOW = MONDAY + 30 * HOUR
 FLAGS = [
@@ -88,7 +89,10 @@ class Site:
 
 def fill(service: Service) -> None:
     """Some MQLs, one with a history; ids that are long and hostile."""
-    told = {"timeline": examples.lead()["timeline"], "account_id": "A-77"}
+    seen = examples.lead()["timeline"]
+    columns = {name: [event.get(name) for event in seen] for event in seen for name in event}
+    columns["occurred_at"] = [micros(text) for text in columns["occurred_at"]]
+    told = {"timeline": columns, "account_id": "A-77"}
     before = small_ledger.record("L-1042", MONDAY - 6 * DAY, probability=0.19, **told)
     change = examples.lead()["change"]
     small_ledger.write(service.ledger, before)

@@ -143,6 +143,21 @@ def floats_of(packed: bytes) -> Floats:
     return np.frombuffer(packed, dtype="<f8")
 
 
+def timeline_of(packed: str) -> list[dict[str, Any]]:
+    """Return the events of a timeline, newest first, without what is missing.
+
+    >>> timeline_of('{"occurred_at":[0],"event_type":["visit"],"channel":[null]}')
+    [{'occurred_at': '1970-01-01T00:00:00Z', 'event_type': 'visit'}]
+    """
+    columns: dict[str, list[Any]] = json.loads(packed)
+    if "occurred_at" in columns:
+        columns["occurred_at"] = [iso(instant) for instant in columns["occurred_at"]]
+    return [
+        {name: value for name, value in zip(columns, event, strict=True) if value is not None}
+        for event in zip(*columns.values(), strict=True)
+    ]
+
+
 def is_storable(text: str) -> bool:
     r"""Whether a database takes `text`: half a character is none, and PostgreSQL knows no NUL.
 

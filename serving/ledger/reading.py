@@ -21,6 +21,7 @@ from serving.ledger.packing import (
     iso,
     model_of,
     numbers_of,
+    timeline_of,
     version_of,
 )
 from serving.ledger.records import ModelRecord
@@ -137,7 +138,7 @@ def read_lead(connection: Connection, lead_id: str, level: ServiceLevel, now: in
         "reasons": _reasons(model, about),
         "change": json.loads(about["change"] or "null"),
         "crossing": json.loads(about["crossing"] or "null"),
-        "timeline": json.loads(about["timeline"]),
+        "timeline": timeline_of(about["timeline"]),
         "history": _history(connection, lead_id),
         **_handoffs(connection, lead_id, level),
         "features": _features(model, about),

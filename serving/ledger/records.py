@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from models.lead_scores import LeadScorer
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
@@ -28,6 +30,21 @@ class ModelRecord:
     "Where the reasons start from."
     base_rate: float
     horizon_days: int
+
+    @classmethod
+    def of(cls, scorer: LeadScorer, version: str, digest: str) -> ModelRecord:
+        """Return what is kept of a registered version; `digest` is its bundle's."""
+        return cls(
+            version=version,
+            digest=digest,
+            numbers=scorer.number_names,
+            categories=scorer.category_names,
+            concepts=scorer.concepts,
+            families=scorer.families,
+            base_probability=scorer.base_probability,
+            base_rate=scorer.scorer.base_rate,
+            horizon_days=scorer.scorer.horizon_days,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +84,9 @@ class ScoreRecord:
     "Against the score before: `previous`, `points` and its four `parts`, which add up to it."
     crossing: dict[str, Any] | None = None
     "What would carry the lead over the cutoff, where that was asked for."
-    timeline: list[dict[str, Any]] = field(default_factory=list)
-    "The newest engagement events the score saw, newest first: occurred_at, event_type, channel, ..."
+    timeline: dict[str, list[Any]] = field(default_factory=dict)
+    """The newest engagement events the score saw, newest first, as columns: `occurred_at` in
+    microseconds, `event_type`, and `channel`, `campaign`, `content`, `value` where any has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ TIMELINE = 50
 _EPOCH = datetime(1970, 1, 1)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's, sorted as the numbers are
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
-_EVENT_COLUMNS = ("event_type", "channel", "campaign", "content", "value")
+TIMELINE_COLUMNS = ("occurred_at", "event_type", "channel", "campaign", "content", "value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,37 +108,23 @@ class Timelines:
     def __init__(self, request: ScoreRequest) -> None:
         table = request.slice.tables.get("engagement_events")
         self._events: Rows = {"lead_id": []} if table is None else table.columns
-        self._sent = [] if table is None else table.rows
-        self._rows: dict[str, list[int]] | None = None
-        if len(request.lead_ids) > 1:
-            self._rows = {}
-            for row, lead in enumerate(self._events["lead_id"]):
-                self._rows.setdefault(lead, []).append(row)
+        self._rows: dict[str, list[int]] = {}
+        for row, lead in enumerate(self._events["lead_id"]):
+            self._rows.setdefault(lead, []).append(row)
 
-    def of_lead(self, lead: str, as_of: int) -> list[dict[str, Any]]:
-        """Return the newest events of a lead that were known before `as_of`."""
-        events = self._events
-        if self._rows is None:
-            rows = [row for row, one in enumerate(events["lead_id"]) if one == lead]
-        else:
-            rows = self._rows.get(lead, [])
-        if not rows:
-            return []
+    def of_lead(self, lead: str, as_of: int) -> dict[str, list[Any]]:
+        """Return the newest events of a lead that were known before `as_of`, as columns."""
+        events, rows = self._events, self._rows.get(lead)
+        if rows is None:
+            return {}
         occurred, recorded = events["occurred_at"], events.get("recorded_at")
-        seen = [
-            row
-            for row in rows
-            if occurred[row] < as_of and (recorded is None or (recorded[row] or 0) < as_of)
-        ]
+        if recorded is None:
+            seen = [row for row in rows if occurred[row] < as_of]
+        else:
+            seen = [r for r in rows if occurred[r] < as_of and (recorded[r] or 0) < as_of]
         newest = sorted(seen, key=occurred.__getitem__, reverse=True)[:TIMELINE]
-        columns = [(name, events[name]) for name in _EVENT_COLUMNS if name in events]
-        timeline = []
-        for row in newest:
-            text = self._sent[row]["occurred_at"]
-            is_ours = len(text) == 20 and text[4] + text[7] + text[10] + text[19] == "--TZ"
-            event = {"occurred_at": text if is_ours else instant_text(occurred[row])}
-            for name, values in columns:
-                if (value := values[row]) is not None:
-                    event[name] = value
-            timeline.append(event)
-        return timeline
+        return {
+            name: [values[row] for row in newest]
+            for name, values in events.items()
+            if name in TIMELINE_COLUMNS
+        }

@@ -48,17 +48,7 @@ class LiveScorer:
     ) -> LiveScorer:
         """Return the live scorer of a model; `digest` is its bundle's."""
         lead_scorer, catalogue = LeadScorer.of(scorer), scorer.catalogue
-        record = ModelRecord(
-            version=version,
-            digest=digest,
-            numbers=lead_scorer.number_names,
-            categories=lead_scorer.category_names,
-            concepts=lead_scorer.concepts,
-            families=lead_scorer.families,
-            base_probability=lead_scorer.base_probability,
-            base_rate=scorer.base_rate,
-            horizon_days=scorer.horizon_days,
-        )
+        record = ModelRecord.of(lead_scorer, version, digest)
         return cls(
             scorer,
             version,
