@@ -143,7 +143,7 @@ def make_key(folder: Path) -> str:
 
     ledger = Ledger.open(read_config(folder / "closedwon.toml").serving.ledger, folder)
     try:
-        _, secret = Keys.of(ledger).create(("score",), "benchmark", None)
+        _, secret = Keys(ledger.engine).create(("score",), "benchmark", None)
         return secret
     finally:
         ledger.close()

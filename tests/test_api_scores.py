@@ -49,6 +49,21 @@ def test_the_number_of_reasons_can_be_chosen(both) -> None:
     assert every["probability"] == none["probability"]
 
 
+def test_a_lead_tells_every_reason_in_the_words_of_its_score(both) -> None:
+    service, client = both
+    [result] = scored(client, score_body(reasons="all", durable=True))["results"]
+    scored(client, score_body(durable=True))  # five are kept in words
+    kept = service.ledger.lead("L-1")["reasons"]
+    lead = client.get("/v1/leads/L-1").json()
+    assert None in [reason["text"] for reason in kept]
+    told = {reason["concept"]: reason["text"] for reason in lead["reasons"]}
+    for reason in result["reasons"]:
+        assert told[reason["concept"]] == reason["text"]
+    silent = [reason for reason in lead["reasons"] if reason["text"] is None]
+    assert all(reason["log_odds"] == 0 for reason in silent)
+    assert lead["horizon_days"] == 91
+
+
 def test_good_leads_are_scored_where_others_are_bad(both) -> None:
     _, client = both
     leads = [lead_rows("L-2"), lead_rows("L-3", created_at="soon"), lead_rows("L-4")]

@@ -66,7 +66,7 @@ def list_leads(
 )
 def one_lead(request: Request, lead_id: LeadId) -> Response:
     """Return a lead: newest score, all reasons, timeline, history, verdicts."""
-    found = _service(request).ledger.lead(_storable(lead_id))
+    found = _service(request).lead(_storable(lead_id))
     if found is None:
         raise _unknown()
     return json_response(found)

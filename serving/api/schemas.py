@@ -147,6 +147,7 @@ class Lead(LeadItem):
 
     reasons: list[dict[str, Any]]
     base_probability: float
+    horizon_days: int
     change: dict[str, Any] | None
     crossing: dict[str, Any] | None
     timeline: list[dict[str, Any]]

@@ -19,6 +19,7 @@ from serving.ledger.clock import now_us
 from serving.ledger.keys import Keys
 from serving.ledger.ledger import Ledger
 from serving.live.requests import Limits
+from serving.live.retelling import with_all_texts
 
 
 class Service:
@@ -55,6 +56,13 @@ class Service:
     def champion(self) -> Champion | None:
         """The champion in use; a request takes it once."""
         return self.watch.current
+
+    def lead(self, lead_id: str) -> dict[str, Any] | None:
+        """Return all about a lead, its reasons in words where the champion made the score."""
+        found, champion = self.ledger.lead(lead_id), self.champion
+        if found is None or champion is None:
+            return found
+        return with_all_texts(found, champion.live)
 
     def start(self) -> None:
         """Serve the last good champion and begin to look for the registered one."""

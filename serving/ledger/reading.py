@@ -132,6 +132,7 @@ def read_lead(connection: Connection, lead_id: str, level: ServiceLevel, now: in
     return {
         **item_of(row, level, now),
         "base_probability": model.base_probability,
+        "horizon_days": model.horizon_days,
         "complete": about["unknown"] is None,
         "unknown": json.loads(about["unknown"] or "[]"),
         "is_eligible": about["is_eligible"],

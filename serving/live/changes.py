@@ -30,7 +30,7 @@ from serving.live.answers import instant_text
 from serving.live.earlier import Parts, earlier
 from serving.live.placing import Scored
 from serving.live.requests import RequestError, ScoreRequest
-from serving.live.views import Features, Pairs, View
+from serving.live.views import Features, Pairs, View, row_of
 
 if TYPE_CHECKING:
     from serving.live.live_scores import LiveScorer
@@ -74,9 +74,14 @@ def changes(
     view: View,
     request: ScoreRequest,
     asked: Iterable[Later],
+    then: Mapping[str, Features],
     older: Callable[[str], LiveScorer | None],
 ) -> dict[str, dict[str, Any]]:
-    """Return the change of each lead that has one; none for a score older than its last one."""
+    """Return the change of each lead that has one; none for a score older than its last one.
+
+    `then`: the features of each lead as the request has them at its last score, of the model of
+    now.
+    """
     by_version: dict[str, list[Later]] = {}
     for one, previous in asked:
         if previous.as_of <= one.as_of:
@@ -84,7 +89,7 @@ def changes(
     found: dict[str, dict[str, Any]] = {}
     for version, group in by_version.items():
         model, its_view = _model_of(version, live, view, request, older)
-        states = _states(model, live, its_view, group, is_known=model.version == version)
+        states = _states(model, live, its_view, group, then, is_known=model.version == version)
         for (one, previous), steps in states:
             found[one.lead_id] = _change(one, previous, steps, live.version)
     return found
@@ -108,43 +113,68 @@ def _model_of(
 
 
 def _states(
-    model: LiveScorer, live: LiveScorer, view: View, group: Sequence[Later], is_known: bool
+    model: LiveScorer,
+    live: LiveScorer,
+    view: View,
+    group: Sequence[Later],
+    then_of: Mapping[str, Features],
+    is_known: bool,
 ) -> Iterator[tuple[Later, list[_State]]]:
     """Yield the five states of each lead: then, after each of three steps, and now.
 
     `is_known`: `model` made the score of then. If not, the state of then is what it would have
     said, and the last step closes the gap.
     """
-    told, stacked, counts = [], [], []
+    told: list[tuple[Later, list[Features | _State]]] = []
     at_last: dict[str, Features] = {}
     if model is not live:  # its features may be others
         found = view.features([(one.lead_id, one.as_of) for one, _ in group])
-        at_last = {one.lead_id: _row(found, place) for place, (one, _) in enumerate(group)}
-    for later, before in _looked_back(model, view, group):
-        now = at_last.get(later[0].lead_id) or _row(later[0].features, later[0].row)
-        then, aged = _row(before, 0), _row(before, 1)
-        asked = [] if is_known else [then]
-        asked += [_with_fields(model, then, now), aged]
-        if model is not live:
-            asked.append(now)
-        told.append(later)
-        stacked += asked
-        counts.append(len(asked))
-    scores = iter(_scored(model.lead_scorer, stacked))
-    for later, n_asked in zip(told, counts, strict=True):
+        at_last = {one.lead_id: row_of(found, place) for place, (one, _) in enumerate(group)}
+    for later, then, aged in _looked_back(model, live, view, group, then_of):
         one, previous = later
-        states = [_State.of(next(scores)) for _ in range(n_asked)]
-        if is_known:
-            states.insert(0, _State(previous.probability, previous.log_odds))
+        now = at_last.get(one.lead_id) or row_of(one.features, one.row)
+        last = _State.of(one.score)
+        was = _State(previous.probability, previous.log_odds)
+        steps: list[Features | _State] = [was] if is_known else [then]
+        after_fields = _with_fields(model, then, now)
+        # What was scored already is not scored again: most often nothing but time has passed.
+        is_same = is_known and _are_same(model, after_fields, previous)
+        steps.append(was if is_same else after_fields)
         if model is live:
-            states.append(_State.of(one.score))
-        yield later, [*states, _State.of(one.score)]
+            steps += [last if _are_equal(aged, now) else aged, last]
+        else:
+            steps += [aged, now]
+        told.append((later, [*steps, last]))
+    missing = [step for _, steps in told for step in steps if not isinstance(step, _State)]
+    scores = iter(_scored(model.lead_scorer, missing))
+    for later, steps in told:
+        yield (
+            later,
+            [step if isinstance(step, _State) else _State.of(next(scores)) for step in steps],
+        )
+
+
+def _are_equal(one: Features, other: Features) -> bool:
+    """Return whether two rows of features are the same, to the bit."""
+    return one[0].tobytes() == other[0].tobytes() and one[1] == other[1]
+
+
+def _are_same(model: LiveScorer, features: Features, previous: PreviousScore) -> bool:
+    """Return whether one row of features is what was scored then, to the bit."""
+    names = model.model_record.categories
+    if features[0].tobytes() != previous.numbers.tobytes():
+        return False
+    return tuple([features[1][name][0] for name in names]) == previous.categories
 
 
 def _looked_back(
-    model: LiveScorer, view: View, group: Sequence[Later]
-) -> Iterator[tuple[Later, Features]]:
-    """Yield each lead with its features at t0 and t1, both from what was known at t0."""
+    model: LiveScorer,
+    live: LiveScorer,
+    view: View,
+    group: Sequence[Later],
+    then_of: Mapping[str, Features],
+) -> Iterator[tuple[Later, Features, Features]]:
+    """Yield each lead with its features at t0 and at t1, both from what was known at t0."""
     parts = Parts(view.tables) if len(view.codes) > 1 else None
     quiet: list[Later] = []
     budget = MOST_ROWS
@@ -154,29 +184,24 @@ def _looked_back(
         if budget < 0:
             break
         rows = earlier(tables, previous.as_of, one.lead_id)
-        if rows is None:
-            quiet.append((one, previous))
-        else:
+        if rows is not None:
             before = View.of(model.snapshots, rows, view.population)
-            yield (one, previous), before.features(_pairs((one, previous)))
+            found = before.features(_pairs((one, previous)))
+            yield (one, previous), row_of(found, 0), row_of(found, 1)
+        elif model is live:
+            now = row_of(one.features, one.row)
+            yield (one, previous), then_of[one.lead_id], now
+        else:
+            quiet.append((one, previous))
     if quiet:
         found = view.features([pair for later in quiet for pair in _pairs(later)])
         for place, later in enumerate(quiet):
-            yield later, _rows(found, slice(2 * place, 2 * place + 2))
+            yield later, row_of(found, 2 * place), row_of(found, 2 * place + 1)
 
 
 def _pairs(later: Later) -> Pairs:
     one, previous = later
     return [(one.lead_id, previous.as_of), (one.lead_id, one.as_of)]
-
-
-def _rows(features: Features, rows: slice) -> Features:
-    numbers, categories = features
-    return numbers[rows], {name: texts[rows] for name, texts in categories.items()}
-
-
-def _row(features: Features, row: int) -> Features:
-    return _rows(features, slice(row, row + 1))
 
 
 def _with_fields(model: LiveScorer, features: Features, now: Features) -> Features:

@@ -21,7 +21,7 @@ from serving.live.crossing import crossing
 from serving.live.placing import Placed, Scored, place_at_age, place_flat, place_leads
 from serving.live.reads import Reads, Unread, is_of_flat_export
 from serving.live.requests import RequestError, ScoreRequest
-from serving.live.views import View, flat_rows, population_of
+from serving.live.views import View, flat_rows, population_of, row_of, rows_of
 
 TOLD = 5
 "Reasons told of every score in the ledger, however few the caller asked for."
@@ -78,13 +78,21 @@ class LiveScorer:
         placed, errors = self._place(request, view)
         if request.require_complete:
             _refuse_incomplete(unread, placed)
-        features = view.features([(one.lead_id, one.as_of) for one in placed])
+        compared = {} if request.is_backfill else previous
+        # What was known at the last scores is asked for in the same call.
+        back = [
+            (one.lead_id, compared[one.lead_id].as_of) for one in placed if one.lead_id in compared
+        ]
+        n_leads = len(placed)
+        found = view.features([*((one.lead_id, one.as_of) for one in placed), *back])
+        features = rows_of(found, slice(0, n_leads)) if back else found
         scores = self.lead_scorer.score(*features, [one.is_eligible for one in placed])
         scored = [Scored(*one, features, row, scores[row]) for row, one in enumerate(placed)]
         changed: dict[str, dict[str, Any]] = {}
-        if not request.is_backfill:
-            again = [(one, previous[one.lead_id]) for one in scored if one.lead_id in previous]
-            changed = changes(self, view, request, again, older)
+        if back:
+            then = {lead: row_of(found, n_leads + row) for row, (lead, _) in enumerate(back)}
+            again = [(one, compared[one.lead_id]) for one in scored if one.lead_id in compared]
+            changed = changes(self, view, request, again, then, older)
         crossed: dict[str, dict[str, Any]] = {}
         if request.crossing:
             crossed = {one.lead_id: crossing(self, view, one, request.as_of) for one in scored}

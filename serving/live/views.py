@@ -102,6 +102,17 @@ class View:
         return leads, np.array([instant for _, instant in pairs], np.int64)
 
 
+def rows_of(features: Features, rows: slice) -> Features:
+    """Return some rows of features."""
+    numbers, categories = features
+    return numbers[rows], {name: texts[rows] for name, texts in categories.items()}
+
+
+def row_of(features: Features, row: int) -> Features:
+    """Return one row of features."""
+    return rows_of(features, slice(row, row + 1))
+
+
 def population_of(catalogue: Catalogue, population: PopulationConfig) -> PopulationConfig:
     """Return the population with the accounts and the attribution of `catalogue`."""
     of_catalogue = {

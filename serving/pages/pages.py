@@ -172,7 +172,7 @@ class _Pages:
     ) -> Response:
         service: Service = request.app.state.service
         try:
-            lead = service.ledger.lead(lead_id)
+            lead = service.lead(lead_id)
         except LedgerUnavailable:
             return self._unavailable(session)
         if lead is None:
@@ -180,7 +180,7 @@ class _Pages:
         content = {
             "view": lead_page.lead_view(lead, service.now()),
             "url": lead_list.lead_url(lead_id),
-            "horizon_days": _horizon_days(service, lead["model_version"]),
+            "horizon_days": lead["horizon_days"],
             "can_answer": session is not None and session.can("verdict"),
             "reason_codes": REASON_CODES,
             "recorded": lead_page.recorded_text(lead, recorded),
@@ -255,14 +255,6 @@ def _record(request: Request, session: Session, lead_id: str, fields: Mapping[st
     score_id = fields.get("score_id") or None
     service.ledger.add_verdict(lead_id, verdict, reason, now, score_id, key_id)
     return verdict
-
-
-def _horizon_days(service: Service, version: str) -> int | None:
-    """Return how far the probability looks ahead; None unless the champion made it."""
-    champion = service.champion
-    if champion is None or champion.version != version:
-        return None
-    return champion.live.model_record.horizon_days
 
 
 def _own_address(target: str) -> str:
