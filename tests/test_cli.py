@@ -249,6 +249,20 @@ def test_score_ends_with_one_json_object_and_whole_files(at_trained: Path) -> No
     assert leftovers(at_trained / ".closedwon") == []
 
 
+def test_score_keeps_the_champions_scores_in_the_ledger_unless_told_not_to(
+    at_trained: Path,
+) -> None:
+    def rows_kept() -> int:
+        return json.loads(run("export", "--output", "kept", "--json").out)["rows"]["scores.parquet"]
+
+    told = json.loads(run("score", "--json").out)
+    before = rows_kept()
+    assert told["in_ledger"] and before >= told["leads"]
+    for further in (("--no-ledger",), ("--model", "1")):
+        assert not json.loads(run("score", "--json", *further).out)["in_ledger"]
+    assert rows_kept() == before
+
+
 def test_features_writes_parquet_and_train_and_check_take_the_same_export(at_trained: Path) -> None:
     told = json.loads(run("features", "--json").out)
     snapshots = pd.read_parquet("snapshots.parquet")
