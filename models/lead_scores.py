@@ -7,7 +7,7 @@ probability to the last bit, and the same reasons.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,9 @@ class LeadScore:
     "The same in probability points: they sum to `probability - base_probability`."
     _values: _Values
     _order: list[int] | None = None
+    _told: dict[int, str] = field(default_factory=dict)
+    "Words of concepts, told with `_told_with`: `why` and `reasons` tell mostly the same."
+    _told_with: Mapping[str, str] = field(default_factory=dict)
 
     def reasons(
         self, top: int | None = None, missing_text: Mapping[str, str] = _NOTHING
@@ -223,7 +226,7 @@ class LeadScore:
             {
                 "concept": of.concepts[place],
                 "family": of.families[place],
-                "text": self._values.text(place, missing_text),
+                "text": self._text(place, missing_text),
                 "points": float(self.points[place]),
                 "log_odds": float(self.contributions[place]),
             }
@@ -238,9 +241,17 @@ class LeadScore:
         """Return the strongest reasons as one text for a CRM field, at most 255 characters."""
         places = self._strongest()
         return why_text(
-            (self._values.text(place, missing_text) for place in places),
+            (self._text(place, missing_text) for place in places),
             (float(self.points[place]) for place in places),
         )
+
+    def _text(self, place: int, missing_text: Mapping[str, str]) -> str:
+        if missing_text is not self._told_with:
+            self._told, self._told_with = {}, missing_text
+        text = self._told.get(place)
+        if text is None:
+            text = self._told[place] = self._values.text(place, missing_text)
+        return text
 
     def _strongest(self) -> list[int]:
         """Return the concepts that say anything, strongest first, ties in catalogue order."""

@@ -61,14 +61,22 @@ class OwnedOpportunities:
     @classmethod
     def none(cls, n_owners: int) -> OwnedOpportunities:
         """Return the opportunities of owners who have none."""
-        nothing = np.empty(0, np.int64)
-        nobody = np.array([[0, 0, 0, ALWAYS, ALWAYS, ALWAYS]])
-        return cls(History(np.zeros(n_owners + 1, np.int64), nothing, nothing), nobody)
+        return _NOTHING_OF_FEW[n_owners] if n_owners < len(_NOTHING_OF_FEW) else _nothing(n_owners)
 
     def at(self, owners: Int64s, instants: Int64s) -> OpportunityFacts:
         """Return what was known of each owner (-1: nothing) before its instant."""
         rows = self.changes.rows(owners, instants)
         return OpportunityFacts(*_take(self.facts, rows))
+
+
+def _nothing(n_owners: int) -> OwnedOpportunities:
+    nothing = np.empty(0, np.int64)
+    nobody = np.array([[0, 0, 0, ALWAYS, ALWAYS, ALWAYS]])
+    return OwnedOpportunities(History(np.zeros(n_owners + 1, np.int64), nothing, nothing), nobody)
+
+
+_NOTHING_OF_FEW = [_nothing(n_owners) for n_owners in range(4)]
+"Most live requests know of no opportunity."
 
 
 def _owned(

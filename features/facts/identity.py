@@ -111,8 +111,10 @@ def people_of(lead_ids: Ids, account_ids: Ids, rows: LeadRows) -> People:
     current-state export, nor that another was merged into it.
     """
     n_leads = len(lead_ids)
-    created = _earliest(rows.leads, rows.created, n_leads)
-    recorded = _earliest(rows.leads, rows.recorded, n_leads)
+    created, recorded = rows.created, rows.recorded
+    if len(rows.leads) > 1:
+        created = _earliest(rows.leads, rows.created, n_leads)
+        recorded = _earliest(rows.leads, rows.recorded, n_leads)
     return People(
         lead_ids=lead_ids,
         account_ids=account_ids,

@@ -20,7 +20,11 @@ _LOG = logging.getLogger(__name__)
 
 _COLUMNS = ", ".join(f"scores.{name}" for name in PREVIOUS)
 _FROM = f"SELECT {_COLUMNS} FROM latest JOIN scores ON scores.score_id = latest.score_id WHERE "
-# One statement for any number of leads, whose ids go as one parameter.
+# One statement for any number of leads, whose ids go as one parameter; most requests have one.
+_SQL_OF_ONE = {
+    "sqlite": _FROM + "latest.lead_id = ?",
+    "postgresql": _FROM + "latest.lead_id = %s",
+}
 _SQL = {
     "sqlite": _FROM + "latest.lead_id IN (SELECT value FROM json_each(?))",
     "postgresql": _FROM + "latest.lead_id IN (SELECT json_array_elements_text(CAST(%s AS json)))",
@@ -37,6 +41,7 @@ class PreviousScores:
         self.failed_reads = 0
         self._engine = engine
         self._sql = _SQL[engine.dialect.name]
+        self._sql_of_one = _SQL_OF_ONE[engine.dialect.name]
         self._lock = Lock()
         self._connection: PoolProxiedConnection | None = None
 
@@ -46,9 +51,11 @@ class PreviousScores:
         Where the database does not answer, nothing is found: a score without a comparison is
         better than none. It is counted in `failed_reads`.
         """
-        asked = json.dumps(lead_ids if isinstance(lead_ids, list) else list(lead_ids))
         try:
-            rows = self._rows(asked)
+            if len(lead_ids) == 1:
+                rows = self._rows(self._sql_of_one, lead_ids[0])
+            else:
+                rows = self._rows(self._sql, json.dumps(list(lead_ids)))
         except (SQLAlchemyError, sqlite3.Error, self._engine.dialect.loaded_dbapi.Error) as error:
             self.failed_reads += 1
             _LOG.warning("ledger: previous scores could not be read: %s", cause(error))
@@ -62,13 +69,13 @@ class PreviousScores:
                 self._connection.close()
                 self._connection = None
 
-    def _rows(self, asked: str) -> list[Row]:
+    def _rows(self, sql: str, asked: str) -> list[Row]:
         with self._lock:
             if self._connection is None:
                 self._connection = self._engine.raw_connection()
             try:
                 cursor: Any = self._connection.cursor()
-                cursor.execute(self._sql, (asked,))
+                cursor.execute(sql, (asked,))
                 rows: list[Row] = cursor.fetchall()
                 cursor.close()
                 # Ends what some drivers began, so that the next read sees what is new by then.
