@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from features.errors import InputError
+from serving.ledger.errors import LedgerUnavailable
 
 if TYPE_CHECKING:
     from features.config import Config
@@ -234,7 +235,8 @@ def score(
     from models.bundle import open_bundle
     from models.registry import fetch_bundle
     from serving.batch import score_leads
-    from serving.batch_records import open_batch_ledger
+    from serving.batch_records import old_data_note, open_batch_ledger
+    from serving.ledger.clock import now_us
     from serving.open_leads import read_open_leads
 
     settings = _read(config)
@@ -255,6 +257,9 @@ def score(
                 ledger = stack.enter_context(asked)
             kept = "all" if all_reasons else "top"
             summary = score_leads(scorer, snapshots, output, reasons_kept=kept, ledger=ledger)
+    note = old_data_note(snapshots["as_of"], now_us()) if is_kept else None
+    if note:
+        print(f"closedwon: {note}", file=sys.stderr)
     if as_json:
         _print_json({**summary.as_dict(), "model_version": version, "in_ledger": is_kept})
         return
@@ -558,6 +563,9 @@ def main(arguments: list[str] | None = None) -> None:
             app(args=arguments)
         except InputError as error:
             print(f"closedwon: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except LedgerUnavailable as error:
+            print(f"closedwon: The ledger does not answer: {error}. Try again.", file=sys.stderr)
             raise SystemExit(2) from None
         except OSError as error:
             if error.errno not in DISK_ERRORS:

@@ -77,7 +77,12 @@ def _bodies(leads: pd.DataFrame, events: pd.DataFrame) -> list[bytes]:
         json.dumps(
             {
                 "reasons": 5,
-                "tables": {"leads": [lead], "engagement_events": rows(of_lead.get_group(name))},
+                "tables": {
+                    "leads": [lead],
+                    "engagement_events": rows(of_lead.get_group(name)),
+                    "opportunities": [],
+                    "stage_changes": [],
+                },
             }
         ).encode()
         for name, lead in zip(leads["lead_id"], rows(leads), strict=True)

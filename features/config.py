@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from features.errors import InputError
@@ -219,7 +219,7 @@ class ServingConfig(Section):
     """The API and its ledger."""
 
     ledger: str = "sqlite:///.closedwon/ledger.db"
-    "Where every score is kept: SQLite, or another database that SQLAlchemy knows."
+    "Where every score is kept: a URL of SQLite or PostgreSQL."
     refresh_seconds: PositiveInt = 10
     "How often the champion is looked up in MLflow."
     max_leads: Annotated[int, Field(ge=1, le=10_000)] = 1_000
@@ -235,6 +235,8 @@ class ServingConfig(Section):
     "Service level of sales: from MQL to the first answer."
     contact_within_hours: Annotated[float, Field(gt=0)] = 48
     "Service level of sales: from MQL to the first contact."
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    "Addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed."
 
 
 class Config(Section):

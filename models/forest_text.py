@@ -152,7 +152,10 @@ def _read_tree(number: int, body: str) -> dict[str, list[Any]]:
 
 
 def _whole(fields: dict[str, str], name: str) -> int:
-    return int(_numbers(name, fields.get(name, "none"), int)[0])
+    numbers = _numbers(name, fields.get(name, "none"), int)
+    if len(numbers) != 1:
+        raise ValueError(f"{name} holds more or less than one number")
+    return int(numbers[0])
 
 
 def _numbers(name: str, text: str, kind: Callable[[str], Any]) -> list[Any]:

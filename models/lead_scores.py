@@ -233,16 +233,38 @@ class LeadScore:
             for place in places[:top]
         ]
 
-    def text(self, concept: int) -> str:
+    def text(self, concept: int, missing_text: Mapping[str, str] = _NOTHING) -> str:
         """Return the reason of one concept, by its place in `LeadScorer.concepts`, in words."""
-        return self._values.text(concept, _NOTHING)
+        return self._values.text(concept, missing_text)
 
     def why(self, missing_text: Mapping[str, str] = _NOTHING) -> str:
-        """Return the strongest reasons as one text for a CRM field, at most 255 characters."""
+        """Return the strongest reasons as one text for a CRM field, at most 255 characters.
+
+        Reasons of the same `missing_text` are told once, with their points together.
+        """
         places = self._strongest()
+        if missing_text:
+            return self._why_of_incomplete(places, missing_text)
         return why_text(
             (self._text(place, missing_text) for place in places),
             (float(self.points[place]) for place in places),
+        )
+
+    def _why_of_incomplete(self, places: Sequence[int], missing_text: Mapping[str, str]) -> str:
+        """Return `why` where features are missing, which all share a few texts."""
+        names, tellers = self._values.of.scorer.encoder.columns, self._values.tellers.tolist()
+        points, together = self.points.tolist(), dict[str, float]()
+        told: list[tuple[int | str, float]] = []
+        for place in places:
+            text = missing_text.get(names[tellers[place]])
+            if text:
+                together[text] = together.get(text, 0.0) + points[place]
+            else:
+                told.append((place, points[place]))
+        told = sorted([*told, *together.items()], key=lambda reason: -abs(reason[1]))
+        return why_text(
+            (one if isinstance(one, str) else self._text(one, missing_text) for one, _ in told),
+            (amount for _, amount in told),
         )
 
     def _text(self, place: int, missing_text: Mapping[str, str]) -> str:

@@ -38,6 +38,14 @@ _SETTINGS = {
 _LOCAL_SQLITE = re.compile(r"sqlite:///(?!/)(?P<path>[^?]+)")
 
 
+class NoModel(InputError):  # noqa: N818 - a state, not a bug
+    """The store has no model of this name, or is not there."""
+
+    def __init__(self, name: str) -> None:
+        self.found = f"There is no model {name} yet."
+        super().__init__(f"{self.found} Train one first: closedwon train")
+
+
 def tracking_uri(tracking: TrackingConfig, root: Path) -> str:
     """Return the tracking URI; SQLite files are relative to the working folder `root`.
 
@@ -137,7 +145,7 @@ def fetch_bundle(selector: str, tracking: TrackingConfig, root: Path) -> tuple[P
     """
     store = _local_store(tracking_uri(tracking, root))
     if store is not None and not store.exists():
-        raise _no_model(tracking.model_name)
+        raise NoModel(tracking.model_name)
     client = connect(tracking, root)
     with store_errors(tracking_uri(tracking, root)):
         registered = _find_version(client, tracking.model_name, selector)
@@ -164,7 +172,7 @@ def _find_version(client: MlflowClient, name: str, selector: str) -> ModelVersio
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise _no_model(name) from None
+        raise NoModel(name) from None
     version = str(aliases.get(selector, "")) if not selector.isdigit() else selector
     try:
         if version:
@@ -177,10 +185,6 @@ def _find_version(client: MlflowClient, name: str, selector: str) -> ModelVersio
         f"{name} has no {'version ' if selector.isdigit() else ''}{selector}. "
         f"There is: {known or 'no champion or challenger'}. Train another: closedwon train"
     )
-
-
-def _no_model(name: str) -> InputError:
-    return InputError(f"There is no model {name} yet. Train one first: closedwon train")
 
 
 def _is_intact(folder: Path, digest: str) -> bool:

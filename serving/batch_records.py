@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.config import Config
-from features.facts.histories import micros
+from features.config import Config, PopulationConfig
+from features.errors import InputError
+from features.facts.histories import ALWAYS, DAY, micros
 from features.facts.lookup import codes_in
+from features.facts.population import Facts, know_facts
 from features.tables import Tables
 from models.bundle import bundle_digest
 from models.lead_scores import LeadScore, LeadScorer
 from models.scorer import Scorer
+from serving.ledger.clock import now_us
+from serving.ledger.errors import LedgerUnavailable
 from serving.ledger.ledger import Ledger
 from serving.ledger.records import ModelRecord, ScoreRecord
 from serving.live.answers import TIMELINE, TIMELINE_COLUMNS, new_score_id
 
 Keep = Callable[[list[ScoreRecord]], None]
 "Writes records to the ledger."
+WAIT_SECONDS = 30.0
+"How long a ledger that is busy, full or away is waited for."
+_OLD_DAYS = 7
 
 
 @contextmanager
@@ -35,10 +42,12 @@ def open_batch_ledger(
     config: Config,
     root: Path,
     tables: Tables | None,
+    wait_seconds: float = WAIT_SECONDS,
 ) -> Iterator[BatchLedger]:
     """Give the ledger of `config` for the scores of one batch, and close it.
 
-    `bundle` is the folder of the registered `version`. Raises InputError as `Ledger.open`.
+    `bundle` is the folder of the registered `version`. Raises InputError as `Ledger.open`, and
+    where the ledger takes no scores for `wait_seconds`.
     """
     settings = config.serving
     ledger = Ledger.open(
@@ -51,10 +60,45 @@ def open_batch_ledger(
     try:
         model = ModelRecord.of(LeadScorer.of(scorer), version, bundle_digest(bundle))
         ledger.know_model(model)
-        now = time.time_ns() // 1000
-        yield BatchLedger(model, lambda records: ledger.submit(records).result(), now, tables)
+        yield BatchLedger(
+            model, lambda records: _keep(ledger, records, wait_seconds), now_us(), tables
+        )
+    except LedgerUnavailable as error:
+        ledger.close()  # which tries once more: only then it is known what the ledger holds
+        raise InputError(
+            f"The ledger took no scores for {wait_seconds:g} seconds: {error}. It holds "
+            f"{ledger.written:,} of this run, and no file was written. Run it again once the "
+            "ledger answers, or with --no-ledger."
+        ) from None
     finally:
         ledger.close()
+
+
+def _keep(ledger: Ledger, records: list[ScoreRecord], wait_seconds: float) -> None:
+    """Wait until the scores are written, however long that takes while the ledger is at work."""
+    promise = ledger.submit(records)
+    while True:
+        try:
+            return promise.result(wait_seconds)
+        except TimeoutError:
+            if not ledger.healthy:
+                raise LedgerUnavailable(ledger.trouble) from None
+
+
+def old_data_note(as_of: pd.Series, now: int) -> str | None:
+    """Return what to tell of a batch over tables that end long before `now`; None: they don't.
+
+    >>> old_data_note(pd.Series(pd.to_datetime(["1970-01-02"])), 9 * DAY)[:26]
+    'The data end 8 days ago: w'
+    >>> old_data_note(pd.Series(pd.to_datetime(["1970-01-02"])), 8 * DAY)
+    """
+    days = (now - int(micros(as_of, missing=now).max(initial=0))) // DAY
+    if not len(as_of) or days <= _OLD_DAYS:
+        return None
+    return (
+        f"The data end {days:,} days ago: what happened since counts for nothing, and MQLs start "
+        "their clock now."
+    )
 
 
 @dataclass(frozen=True)
@@ -76,6 +120,7 @@ class BatchLedger:
         numbers = chunk[list(self.model.numbers)].to_numpy(np.float32)
         categories = [_texts(chunk[name]) for name in self.model.categories]
         timelines = self._timelines(chunk["lead_id"], instants)
+        recycled = self._recycled(chunk["lead_id"], instants)
         self.keep(
             [
                 ScoreRecord(
@@ -102,6 +147,7 @@ class BatchLedger:
                     points=score.points,
                     reasons=score.reasons(TOLD),
                     timeline=timelines[row],
+                    recycled_at=recycled[row],
                 )
                 for row, (lead_id, account_id, is_eligible, score, track) in enumerate(
                     zip(
@@ -115,6 +161,22 @@ class BatchLedger:
                 )
             ]
         )
+
+    def _recycled(self, leads: pd.Series, instants: Sequence[int]) -> list[int | None]:
+        """Return when each lead was last recycled, as far as was known at its instant."""
+        facts = self._facts
+        if facts is None:
+            return [None] * len(instants)
+        codes = codes_in(leads, facts.people.lead_ids)
+        newest = facts.recycled.newest(codes, np.array(instants, np.int64)).tolist()
+        return [None if instant == ALWAYS else instant for instant in newest]
+
+    @cached_property
+    def _facts(self) -> Facts | None:
+        """Facts of the stage changes; None where no lead was recycled."""
+        if self.tables is None or not (self.tables.stage_changes["stage"] == "recycled").any():
+            return None
+        return know_facts(self.tables, PopulationConfig())
 
     def _timelines(self, leads: pd.Series, instants: Sequence[int]) -> list[dict[str, list[Any]]]:
         """Return the newest events of each lead that were known before its instant."""

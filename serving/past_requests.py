@@ -14,14 +14,22 @@ from serving.live.answers import instant_text
 
 _OURS = ("created_recorded_at", "closed_recorded_at")
 "Columns that the loader adds to opportunities."
+_NONE: dict[str, list[Any]] = {
+    "opportunities": [], "opportunity_leads": [], "stage_changes": []
+}  # fmt: skip
 
 
 def request_body(tables: Mapping[str, Rows], lead_id: str, as_of: int, **asked: Any) -> bytes:
     """Return the body of a request for one lead, made of the rows that `PastRows.at` returns.
 
-    `asked` are further keys of the request, such as `reasons`.
+    `asked` are further keys of the request, such as `reasons`. Who keeps no opportunities or stage
+    changes has none; a merge into a lead that was not known yet was not known either.
     """
-    sent = {name: _rows(name, rows) for name, rows in tables.items()}
+    sent = _NONE | {name: _rows(name, rows) for name, rows in tables.items()}
+    known = {None, *tables["leads"]["lead_id"]}
+    for row in sent["leads"]:
+        if row.get("merged_into") not in known:
+            row["merged_into"] = None
     body = {"as_of": instant_text(as_of), "lead_ids": [lead_id], **asked, "tables": sent}
     return to_json(body)
 

@@ -27,6 +27,7 @@ from models.forest import Forest
 from models.golden import synthesise_rows
 from models.scorer import Scorer
 from serving.api.app import create_app
+from serving.api.run import settings_of
 from serving.api.service import Service
 from serving.ledger.keys import Keys
 from serving.ledger.ledger import Ledger
@@ -147,7 +148,8 @@ def served(root: Path, **serving: Any) -> Iterator[tuple[Service, TestClient]]:
 def on_a_port(service: Service) -> Iterator[int]:
     """A real server on a free port, in a thread; the service is stopped with it."""
     app = create_app(service)
-    settings = uvicorn.Config(app, port=0, log_config=None, lifespan="off", access_log=False)
+    settings = settings_of(app, service.config.serving)
+    settings.port, settings.lifespan = 0, "off"
     server = uvicorn.Server(settings)
     running = threading.Thread(target=server.run)
     running.start()

@@ -17,13 +17,19 @@ from served import bundle, service_in
 from serving.champion.champion import Champion, remember
 from serving.champion.watch import STATE_FILE
 
-# What a server has imported, written when it ends.
+# What a server has imported, written when it ends; then what libraries and threads may say.
 _PROGRAM = """
 import sys, closedwon
 try:
     closedwon.main(sys.argv[1:])
 finally:
     open("modules.txt", "w").write("\\n".join(sys.modules))
+    import logging, threading, warnings
+    logging.getLogger("a library").warning("told")
+    warnings.warn("told")
+    failing = threading.Thread(target=lambda: {}["a secret"], name="made up")
+    failing.start()
+    failing.join()
 """
 
 

@@ -9,8 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 from served import key_for, score_body, served
 
+from features.config import ServingConfig, read_config
+from features.errors import InputError
 from serving.api.app import OPENAPI_PATH, create_app
 from serving.api.auth import COOKIE, Sessions
+from serving.api.run import settings_of
 from serving.api.service import Service
 from serving.ledger.clock import now_us
 
@@ -138,8 +141,11 @@ def test_a_session_ends_with_its_key_with_time_and_with_logging_out(both) -> Non
     assert sessions.find(by_expiry) is None
 
 
-def test_tries_to_log_in_are_limited_by_address(both) -> None:
+def test_wrong_keys_are_limited_by_address(both) -> None:
     service, _ = both
+    secret = key_for(service, "read")["Authorization"].removeprefix("Bearer ")
+    for _ in range(12):
+        assert service.sessions.open(secret, "10.0.0.9") is not None
     client = TestClient(create_app(service), client=("10.0.0.9", 1))
     codes = [client.post("/login", data={"key": "cw_a_b"}).status_code for _ in range(12)]
     assert codes == [401] * 10 + [429] * 2
@@ -155,6 +161,22 @@ def test_the_session_cookie_is_kept_from_scripts_and_other_sites(both) -> None:
         assert cookie.startswith(f"{COOKIE}=") and "httponly" in cookie
         assert "samesite=strict" in cookie and ("secure" in cookie) == is_secure
         assert client.get("/leads").status_code == 200
+
+
+def test_only_a_trusted_proxy_tells_address_and_scheme(both, tmp_path) -> None:
+    service, _ = both
+    secret = key_for(service, "read")["Authorization"].removeprefix("Bearer ")
+    told = {"x-forwarded-proto": "https", "x-forwarded-for": "10.0.0.6"}
+    for proxies, is_believed in (((), False), (("10.9.0.0/16",), True)):
+        config = ServingConfig.model_validate({"trusted_proxies": proxies})
+        settings = settings_of(create_app(service), config)
+        settings.load()
+        client = TestClient(settings.loaded_app, client=("10.9.8.7", 1))
+        answer = client.post("/login", data={"key": secret}, headers=told, follow_redirects=False)
+        assert ("secure" in answer.headers["set-cookie"].lower()) == is_believed
+    (tmp_path / "closedwon.toml").write_text('[serving]\ntrusted_proxies = ["10.9.0.300"]')
+    with pytest.raises(InputError, match=r"serving\.trusted_proxies"):
+        read_config(tmp_path / "closedwon.toml")
 
 
 def test_a_form_of_another_site_changes_nothing(both) -> None:

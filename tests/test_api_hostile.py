@@ -132,8 +132,9 @@ def test_odd_but_sound_values_are_scored(both, key, capfd, name) -> None:
     quiet(answer, capfd)
 
 
-def test_a_repeated_lead_is_an_error_of_the_second(both, key) -> None:
-    answer = post(both[1], key, text_of(score_body(tables={"leads": [lead_rows(), lead_rows()]})))
+def test_a_repeated_lead_with_other_values_is_an_error_of_the_second(both, key) -> None:
+    twice = [lead_rows(), lead_rows(seats=9)]
+    answer = post(both[1], key, text_of(score_body(tables={"leads": twice})))
     assert [one["index"] for one in answer.json()["errors"]] == [1]
 
 

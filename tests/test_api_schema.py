@@ -22,7 +22,7 @@ from serving.api.app import create_app
 CHECKS = [not_a_server_error, content_type_conformance, response_headers_conformance,
           response_schema_conformance, status_code_conformance]  # fmt: skip
 bounded = settings(
-    max_examples=10,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from served import COMPARISON, bundle, key_for, lead_rows, score_body, served, service_in
+from served import (
+    COMPARISON,
+    bundle,
+    event_row,
+    key_for,
+    lead_rows,
+    score_body,
+    served,
+    service_in,
+)
 
 from serving.api.app import create_app
+from serving.api.logs import Lines
 from serving.api.service import Service
 
 
@@ -67,7 +78,8 @@ def test_a_lead_tells_every_reason_in_the_words_of_its_score(both) -> None:
 def test_good_leads_are_scored_where_others_are_bad(both) -> None:
     _, client = both
     leads = [lead_rows("L-2"), lead_rows("L-3", created_at="soon"), lead_rows("L-4")]
-    answer = scored(client, {"tables": {"leads": leads, "engagement_events": []}})
+    events = [event_row("L-2", not_in_the_contract={"ignored": True})]
+    answer = scored(client, {"tables": {"leads": leads, "engagement_events": events}})
     assert [one["lead_id"] for one in answer["results"]] == ["L-2", "L-4"]
     assert [one["index"] for one in answer["results"]] == [0, 2]
     assert [one["index"] for one in answer["errors"]] == [1]
@@ -178,7 +190,13 @@ def test_the_card_and_the_comparison_are_those_of_the_bundle(both, tmp_path) -> 
         assert asked.post("/v1/scores", json=score_body()).headers["retry-after"]
         bare.watch.offer(bundle(tmp_path / "2", has_comparison=False))
         assert asked.get("/v1/comparison").status_code == 404
-        assert asked.get("/readyz").json()["status"] == "ready"
+        ready = asked.get("/readyz").json()
+        assert (ready["status"], ready["since"], ready["reasons"]) == ("ready", None, [])
+        bare.ledger.close()
+        amiss = asked.get("/readyz").json()
+        assert amiss["reasons"] == ["the ledger cannot be written"]
+        assert amiss["status"] == "degraded" and amiss["since"].endswith("Z")
+        assert asked.post("/v1/scores", json=score_body(durable=True)).status_code == 503
     finally:
         bare.stop()
 
@@ -188,7 +206,8 @@ def test_the_metrics_count_what_happened(tmp_path) -> None:
         client.headers.update(key_for(service, "admin"))
         odd = lead_rows(source="never seen")
         event = {"lead_id": "L-1", "event_type": "fax", "occurred_at": "2026-05-03T10:00:00Z"}
-        scored(client, {"tables": {"leads": [odd], "engagement_events": [event]}})
+        known = {"opportunities": [], "stage_changes": []}  # else no lead is eligible
+        scored(client, {"tables": {"leads": [odd], "engagement_events": [event], **known}})
         text = client.get("/metrics").text
         for line in (
             'closedwon_request_seconds_count{route="/v1/scores",status="200"} 1.0',
@@ -198,6 +217,8 @@ def test_the_metrics_count_what_happened(tmp_path) -> None:
             "closedwon_scores_eligible_total 1.0",
             "closedwon_ledger_healthy 1.0",
             "closedwon_requests_at_work 0.0",
+            "closedwon_mqls_opened_total ",
+            "closedwon_log_lines_dropped_total 0.0",
             'closedwon_champions_total{outcome="swapped_in"} 1.0',
         ):
             assert line in text
@@ -228,6 +249,23 @@ def test_the_log_tells_counts_and_ids_of_ours_only(tmp_path, capfd) -> None:
     assert "L-1" not in json.dumps(line)
 
 
+def test_a_reader_of_the_log_who_stalls_holds_nobody_up() -> None:
+    reader, writer = os.pipe()
+    lines, line = Lines(writer), b"x" * 199 + b"\n"
+    for _ in range(1_000):
+        lines.write(line)
+    read = os.read(reader, 2**20)
+    assert lines.dropped == 1_000 - len(read) / 200 > 0
+    lines.write(b"x" * 5_000)  # might not fit in one piece
+    lines.write(line)
+    lines.write(line)
+    after = os.read(reader, 2**20).splitlines()
+    os.close(reader)
+    lines.write(line)
+    os.close(writer)
+    assert len(after) == 3 and json.loads(after[1])["so_far"] == lines.dropped
+
+
 def test_a_ledger_that_cannot_be_written_fails_durable_requests_only(tmp_path) -> None:
     with served(tmp_path) as (service, client):
         client.headers.update(key_for(service, "score"))
@@ -244,6 +282,7 @@ def test_a_ledger_that_cannot_be_written_fails_durable_requests_only(tmp_path) -
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive(), "it waits for the commit"
+        assert service.admission.at_work == 0, "and keeps nobody else from work"
         writer.execute("rollback")
         waiting.join(10)
         writer.close()

@@ -60,7 +60,13 @@ def test_it_starts_without_mlflow_says_so_and_ends_in_order(root_and_key) -> Non
         assert [one.status for one in answers] == [200] * 4, "requests at work are finished"
         assert server.wait() == 0
     log = [json.loads(line) for line in (root / "log.jsonl").read_text().splitlines()]
-    assert not [line for line in log if line["event"] == "failure"], log
+    failures = [line for line in log if line["event"] == "failure"]
+    assert [(line["thread"], line["error"]) for line in failures] == [("made up", "KeyError")]
+    assert "a secret" not in (root / "log.jsonl").read_text()
+    assert [line["logger"] for line in log if line["event"] == "log"] == [
+        "a library",
+        "py.warnings",
+    ]
     modules = set((root / "modules.txt").read_text().splitlines())
     assert not modules & {"mlflow", "shap", "lightgbm", "sklearn", "alembic"}
     service = service_in(root)

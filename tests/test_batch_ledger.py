@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,18 @@ import pytest
 from small_model import small_scorer, small_snapshots
 from tables_builder import day, tables_of
 
+from features.catalogue.catalogue import Catalogue
+from features.config import Config, PopulationConfig
+from features.errors import InputError
 from features.facts.histories import DAY
+from features.live import LiveSnapshots
 from models.lead_scores import LeadScorer
 from serving.batch import score_leads
-from serving.batch_records import BatchLedger
+from serving.batch_records import BatchLedger, open_batch_ledger
 from serving.ledger.ledger import Ledger
 from serving.ledger.records import ModelRecord, ScoreRecord
+from serving.live.requests import Limits, parse_request
+from serving.live.views import View
 
 SCORED_AT = 1_777_900_000_000_000
 
@@ -78,6 +85,45 @@ def test_a_lead_keeps_its_newest_events_of_before_the_score(tmp_path: Path) -> N
     assert first["occurred_at"] == [as_of - n * DAY for n in range(1, 51)]
     assert records[1].timeline == {}
     assert records[2].timeline["channel"] == ["web"]
+
+
+def test_when_a_lead_was_recycled_is_told_as_live() -> None:
+    leads = [{"lead_id": lead, "created_at": str(day(0))} for lead in "abc"]
+    changes = [
+        {"lead_id": lead, "stage": stage, "changed_at": str(day(on))}
+        for lead, stage, on in (("a", "mql", 1), ("a", "recycled", 2), ("a", "recycled", 3),
+                                ("a", "recycled", 9), ("b", "mql", 2))
+    ]  # fmt: skip
+    as_of = int(day(5).timestamp()) * 1_000_000
+    body = {"tables": {"leads": leads, "stage_changes": changes}}
+    now = as_of + 9 * DAY
+    request = parse_request(json.dumps(body).encode(), now, Limits())
+    rows = {name: table.columns for name, table in request.slice.tables.items()}
+    view = View.of(LiveSnapshots.of(Catalogue(())), rows, PopulationConfig())
+    told = [view.recycled_at(lead, as_of) for lead in "abc"]
+    assert told == [as_of - 2 * DAY, None, None]
+    tables = tables_of(
+        leads=[{**lead, "created_at": 0} for lead in leads],
+        stage_changes=[
+            {**row, "changed_at": pd.Timestamp(row["changed_at"][:-1])} for row in changes
+        ],
+    )
+    model = ModelRecord.of(LeadScorer.of(small_scorer()), "1", "ab" * 32)
+    batch = BatchLedger(model, print, SCORED_AT, tables)
+    assert batch._recycled(pd.Series(["a", "b", "c"], dtype="str"), [as_of] * 3) == told
+
+
+def test_a_batch_gives_up_on_a_ledger_in_trouble_and_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    config = Config.model_validate({"serving": {"ledger": "sqlite:///ledger.db"}})
+    scorer, snapshots, output = small_scorer(), small_snapshots(200), tmp_path / "scores.csv"
+    opened = open_batch_ledger(scorer, "1", tmp_path, config, tmp_path, None, wait_seconds=0.1)
+    told = r"took no scores for 0.1 seconds: its file was removed .* It holds 200 of this run"
+    with pytest.raises(InputError, match=told), opened as ledger:
+        score_leads(scorer, snapshots, tmp_path / "first.csv", ledger=ledger)
+        (tmp_path / "ledger.db").rename(tmp_path / "moved.db")
+        score_leads(scorer, snapshots, output, ledger=ledger)
+    assert not output.exists()
 
 
 def test_a_batch_makes_mqls_in_a_real_ledger(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from served import bundle, service_in
 
 from models.bundle import canonical_json
 from serving.api.service import Service
+from serving.champion import watch
 from serving.champion.champion import Champion, last_good
 from serving.champion.watch import STATE_FILE
 
@@ -67,6 +68,10 @@ DAMAGES = {
 }
 
 
+def lines(capfd) -> list[dict]:
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+
+
 @pytest.mark.parametrize("is_resealed", [False, True])
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_bundle_is_refused_and_the_old_champion_goes_on(
@@ -83,7 +88,9 @@ def test_a_damaged_bundle_is_refused_and_the_old_champion_goes_on(
     degraded = service.watch.degraded()
     assert service.champion is good
     assert degraded is not None and degraded.reason == "version 2 was refused"
-    assert '"champion_refused"' in capfd.readouterr().err
+    [refused] = [line for line in lines(capfd) if line["event"] == "champion_refused"]
+    is_ours = refused["problem"].endswith(".")
+    assert is_ours or re.search(r"^\w+ at \w+\.py:\d+ \S+$", refused["problem"])
     assert b'closedwon_champions_total{outcome="refused"} 1.0' in service.metrics.text()
 
     service.watch.offer(bundle(tmp_path / "3", seed=1))
@@ -137,10 +144,18 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def test_a_child_that_dies_is_started_again_and_ends_with_the_server(tmp_path) -> None:
-    service = service_in(tmp_path)
+def test_a_child_that_cannot_start_or_dies_is_started_again_and_ends_with_the_server(
+    tmp_path, monkeypatch, capfd
+) -> None:
+    service, python = service_in(tmp_path), sys.executable
+    monkeypatch.setattr(watch, "FIRST_BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # as when no process can be forked
     service.start()
     try:
+        wait_until(lambda: service.watch.degraded() is not None)
+        assert "cannot be run" in service.watch.degraded().reason
+        assert lines(capfd)[0]["problem"].startswith("FileNotFoundError (No such file")
+        monkeypatch.setattr(sys, "executable", python)
         wait_until(lambda: service.watch.child_pid is not None)
         first = service.watch.child_pid
         os.kill(first, signal.SIGKILL)
@@ -165,7 +180,8 @@ def test_the_child_ends_with_its_stdin_also_while_it_waits(tmp_path) -> None:
     asked = {"tracking": {}, "root": str(tmp_path), "refresh_seconds": 3600}
     child.stdin.write(json.dumps(asked) + "\n")
     child.stdin.flush()
-    assert "There is no model closedwon yet" in json.loads(child.stdout.readline())["error"]
+    error = json.loads(child.stdout.readline())["error"]
+    assert "There is no model closedwon yet" in error and "closedwon train" not in error
     child.stdin.close()
     assert child.wait(5) == 0
     child.stdout.close()

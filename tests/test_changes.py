@@ -113,14 +113,51 @@ def test_a_new_attribute_is_told_as_fields_whenever_it_was_recorded(is_dated):
     assert abs(points["fields"]) > 0.001 and points["new events"] == 0
 
 
-def test_a_row_that_came_late_is_no_new_event():
+def test_a_row_that_came_late_is_new_and_no_field():
     after = early_body()
     after["tables"]["engagement_events"] += [
         {"lead_id": "a", "event_type": "demo_request", "occurred_at": "2026-04-28T11:00:00Z"}
     ]
     _, change = change_of(early_body(), after)
     points = parts_of(change)
-    assert points["fields"] != 0 and points["new events"] == 0
+    assert points["fields"] == 0 and abs(points["new events"]) > 0.001
+    assert change["parts"][0]["text"] == "No field changed"
+    assert sum(points.values()) == pytest.approx(change["points"], abs=1e-12)
+
+
+def test_a_table_left_out_is_told_as_such():
+    _, change = change_of(early_body(), early_body(engagement_events=None))
+    points = parts_of(change)
+    assert points["fields"] == points["time"] == 0
+    assert change["parts"][2]["text"] == "Engagement events were not in the request"
+
+
+@pytest.mark.parametrize("is_dated", [False, True])
+def test_another_account_is_told_as_fields(is_dated):
+    row = early_body()["tables"]["leads"][0]
+    colleague = row | {"lead_id": "b", "account_id": "Y"}
+    account = early_body()["tables"]["accounts"][0]
+    moved = [row | {"account_id": "Y"}]
+    if is_dated:
+        colleague |= {"recorded_at": row["created_at"]}
+        moved = [row | {"recorded_at": row["created_at"]},
+                 moved[0] | {"recorded_at": "2026-05-02T09:00:00Z"}]  # fmt: skip
+        row = moved[0]
+    events = early_body()["tables"]["engagement_events"] + [
+        {"lead_id": "b", "event_type": "demo_request", "occurred_at": f"2026-04-2{n}T10:00:00Z"}
+        for n in range(3, 9)
+    ]
+    accounts = [account, account | {"account_id": "Y", "employees": 9_000}]
+    before = early_body(leads=[row, colleague], engagement_events=events, accounts=accounts)
+    after = early_body(leads=[*moved, colleague], engagement_events=events, accounts=accounts)
+    _, change = change_of(*({**body, "lead_ids": ["a"]} for body in (before, after)))
+    points = parts_of(change)
+    there = early_body(
+        leads=[row | {"account_id": "Y"}, colleague], engagement_events=events, accounts=accounts
+    )
+    then = answer({**there, "lead_ids": ["a"]}, now=NOON - 4 * DAY).records[0].probability
+    assert points["fields"] == pytest.approx(then - change["previous"]["probability"], abs=1e-15)
+    assert abs(points["fields"]) > 1e-4 and points["new events"] == 0
 
 
 def test_another_model_is_told_as_model_version():

@@ -189,6 +189,12 @@ def test_what_is_no_model_is_refused(text: str) -> None:
         Forest.of_text(text)
 
 
+@pytest.mark.parametrize("value", ["", " ", "1 3"])
+def test_a_number_of_the_header_is_one_number(value: str) -> None:
+    with pytest.raises(ValueError, match="more or less than one"):
+        Forest.of_text(text_of_three_trees().replace("num_class=1", f"num_class={value}", 1))
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [

@@ -142,3 +142,7 @@ def test_the_command_makes_lists_and_revokes(
     assert run("keys", "revoke", key_id).out == f"The key {key_id} for crm is revoked.\n"
     assert "revoked 20" in run("keys", "list").out
     assert "There is no such key" in refused(run("keys", "revoke", "nonsense"))
+    with sqlite3.connect(tmp_path / "ledger.db") as broken:
+        broken.execute("ALTER TABLE api_keys RENAME TO gone")
+    broken.close()
+    assert "The ledger does not answer: no such table" in refused(run("keys", "list"))

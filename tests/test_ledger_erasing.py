@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from command_line import refused, run
 from small_comparison import drawn_weeks
-from small_ledger import MONDAY, open_ledger, record, write
+from small_ledger import MONDAY, URL, open_ledger, record, write
 
 from features.config import Config
 from models.cutoff import Cutoff
 from models.registry import connect
+from serving.ledger.clock import now_us
+from serving.ledger.database import open_database, writing
+from serving.ledger.erasing import erase_leads
 from serving.ledger.schema import OF_A_LEAD
 from training.comparison.kept_leads import versions_with_leads
 from training.comparison.store import EVALUATION, StoredWeeks, write_weeks
@@ -50,6 +53,26 @@ def test_nothing_of_a_forgotten_lead_is_left(
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute("DELETE FROM scores")
     connection.close()
+
+
+def test_what_waited_does_not_bring_an_erased_lead_back(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    write(ledger, record("L-1"), record("L-2"))
+    other = open_database(URL, tmp_path)
+    erase_leads(other, ["L-1"])
+    erase_leads(other, ["L-2"])
+    now = now_us()
+    write(ledger, record("L-1", MONDAY + 1), record("L-2", now), record("L-3", MONDAY + 1))
+    assert {lead["lead_id"] for lead in ledger.leads().items} == {"L-2", "L-3"}
+    assert (ledger.erased, ledger.written, ledger.mqls_opened) == (1, 4, 4)
+    # After a day nothing tells that there was such a lead.
+    with writing(other) as connection:
+        connection.exec_driver_sql("UPDATE erased SET erased_at = erased_at - 86400000000")
+    write(ledger, record("L-3", MONDAY + 2))
+    with other.connect() as connection:
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM erased").scalar() == 0
+    other.dispose()
+    ledger.close()
 
 
 def test_unknown_leads_erase_nothing_and_are_not_named(

@@ -30,6 +30,8 @@ def filled(folder: Path) -> Ledger:
     ledger.add_verdict("=L-2", "recycled", "bad_timing", MONDAY + 2 * HOUR)
     write(ledger, record("=L-2", MONDAY + 3 * HOUR))
     ledger.add_verdict("=L-2", "rejected", "no_budget", MONDAY + 4 * HOUR)
+    # A late answer to the MQL before: no stage change any more.
+    ledger.add_verdict("=L-2", "recycled", "late", MONDAY + 5 * HOUR, f"=L-2@{MONDAY}")
     return ledger
 
 
@@ -37,7 +39,7 @@ def test_what_is_exported_loads_as_the_contract(tmp_path: Path) -> None:
     ledger = filled(tmp_path)
     out = tmp_path / "out"
     assert export_tables(ledger.engine, out) == {
-        "verdicts.parquet": 3, "stage_changes.parquet": 5, "scores.parquet": 4,
+        "verdicts.parquet": 4, "stage_changes.parquet": 5, "scores.parquet": 4,
     }  # fmt: skip
     ledger.close()
     add_crm(out)
@@ -50,8 +52,8 @@ def test_what_is_exported_loads_as_the_contract(tmp_path: Path) -> None:
     assert changes["changed_at"].iloc[2] == pd.Timestamp("2026-05-04T01:00:00")
     assert (changes["recorded_at"] == changes["changed_at"]).all()
     told = loaded.tables.verdicts.sort_values("decided_at")
-    assert told["verdict"].tolist() == ["accepted", "recycled", "rejected"]
-    assert told["reason_code"].tolist()[1:] == ["bad_timing", "no_budget"]
+    assert told["verdict"].tolist() == ["accepted", "recycled", "rejected", "recycled"]
+    assert told["reason_code"].tolist()[1:] == ["bad_timing", "no_budget", "late"]
     assert told["score_id"].iloc[2] == f"=L-2@{MONDAY + 3 * HOUR}"
 
 
@@ -92,7 +94,7 @@ def test_the_command_writes_csv_that_no_spreadsheet_runs(
     filled(tmp_path).close()
     told = run("export", "--output", "out", "--format", "csv")
     assert told.out == (
-        "Wrote to out: verdicts.csv (3 rows), stage_changes.csv (5 rows), scores.csv (4 rows).\n"
+        "Wrote to out: verdicts.csv (4 rows), stage_changes.csv (5 rows), scores.csv (4 rows).\n"
     )
     lines = (tmp_path / "out" / "verdicts.csv").read_text().splitlines()
     assert lines[1] == f"L-1,accepted,2026-05-04T01:00:00Z,,L-1@{MONDAY},2026-05-04T01:00:00Z"

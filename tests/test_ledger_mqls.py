@@ -10,6 +10,8 @@ from small_ledger import DAY, HOUR, MONDAY, open_ledger, record, write
 from features.errors import InputError
 from serving.ledger.errors import UnknownLead
 from serving.ledger.ledger import Ledger
+from serving.ledger.records import SKEW
+from serving.live import rows
 
 
 @pytest.fixture
@@ -20,7 +22,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def score(day: float, **values: Any) -> dict[str, Any]:
-    return {"at": MONDAY + round(day * DAY), **values}
+    return {"at": at(day), **values}
+
+
+def at(day: float) -> int:
+    return MONDAY + round(day * DAY)
 
 
 BELOW = {"probability": 0.1}
@@ -44,10 +50,28 @@ CASES: dict[str, tuple[list[Any], int | None, list[float]]] = {
     ),
     "requalifies a day early": ([score(0), score(29)], 30, [0]),
     "requalifies in time": ([score(0), score(30), score(31)], 30, [0, 30]),
-    # By a batch whose data are older than what the API saw: it decides nothing any more.
-    "after a newer score": (
-        [score(1, **BELOW), score(2, as_of=MONDAY)], None, [],
+    # The CRM recycled it: once, and not before the MQL or sales' last word on it.
+    "recycled in the CRM": ([score(0), score(2, recycled_at=at(1)), score(3, recycled_at=at(1))],
+                            None, [0, 2]),
+    "recycled in the CRM twice": ([score(0), score(2, recycled_at=at(1)),
+                                   score(4, recycled_at=at(3))], None, [0, 2, 4]),
+    "recycled in the CRM before": ([score(0), score(2, recycled_at=at(-1))], None, [0]),
+    "recycled in the CRM, below": ([score(0), score(2, recycled_at=at(1), **BELOW)], None, [0]),
+    "recycled in the CRM, over the past": (
+        [score(0), score(2, recycled_at=at(1), is_backfill=True)], None, [0],
     ),
+    "rejected, then recycled in the CRM": (
+        [score(0), ("rejected", 1), score(3, recycled_at=at(2))], None, [0, 3],
+    ),
+    "recycled in the CRM, then accepted": (
+        [score(0), ("accepted", 2), score(3, recycled_at=at(1))], None, [0],
+    ),
+    # Every score that was answered "qualified" has its moment, whatever was known later.
+    "after a newer score": ([score(1, **BELOW), score(2, as_of=MONDAY)], None, [2]),
+    "a moment after a newer score": (
+        [score(1, **BELOW), score(1.001, as_of=at(1) - SKEW)], None, [1.001],
+    ),
+    "before a newer score": ([score(0), score(2, as_of=at(-1))], None, [0]),
 }  # fmt: skip
 
 
@@ -69,7 +93,7 @@ def test_moments(tmp_path: Path, name: str) -> None:
         if isinstance(step, dict):
             write(ledger, record("L-1", **step))
         else:
-            ledger.add_verdict("L-1", step[0], None, MONDAY + round(step[1] * DAY))
+            ledger.add_verdict("L-1", step[0], None, at(step[1]))
     assert moments(ledger) == expected
     ledger.close()
 
@@ -125,6 +149,41 @@ def test_a_new_mql_starts_a_new_clock(ledger: Ledger) -> None:
     ]
 
 
+def test_a_late_verdict_is_about_the_mql_of_its_score(ledger: Ledger) -> None:
+    write(ledger, record("L-1", MONDAY - HOUR, **BELOW), record("L-1"))
+    write(ledger, record("L-1", MONDAY + HOUR))  # of the first MQL still
+    ledger.add_verdict("L-1", "recycled", None, MONDAY + 2 * HOUR)
+    write(ledger, record("L-1", MONDAY + 3 * HOUR))
+    told = ledger.add_verdict(
+        "L-1", "accepted", None, MONDAY + 4 * HOUR, score_id=f"L-1@{MONDAY + HOUR}"
+    )
+    assert (told["state"], told["accepted_at"]) == ("mql", None)
+    lead = ledger.lead("L-1")
+    assert lead is not None
+    assert lead["state"] == "mql"
+    assert [mql["accepted_at"] for mql in lead["mqls"]] == [None, "2026-05-04T04:00:00Z"]
+    newest = ledger.add_verdict(
+        "L-1", "rejected", None, MONDAY + 5 * HOUR, score_id=f"L-1@{MONDAY + 3 * HOUR}"
+    )
+    assert newest["state"] == "rejected"
+    with pytest.raises(InputError, match="older than the lead's first MQL"):
+        ledger.add_verdict("L-1", "rejected", None, MONDAY, score_id=f"L-1@{MONDAY - HOUR}")
+
+
+def test_a_score_by_a_slow_clock_is_the_newest(ledger: Ledger) -> None:
+    assert SKEW == rows.SKEW
+    scores = [
+        record("L-1", MONDAY + HOUR),
+        record("L-1", MONDAY + HOUR + 1, as_of=MONDAY + HOUR - SKEW),
+        record("L-1", MONDAY + HOUR + 2, as_of=MONDAY + HOUR - 2 * SKEW - 1),
+    ]
+    promise = ledger.submit(scores)
+    for found in (ledger.latest(["L-1"]), (promise.result(10), ledger.latest(["L-1"]))[1]):
+        assert found["L-1"].score_id == scores[1].score_id
+    assert ledger.leads().items[0]["score_id"] == scores[1].score_id
+    assert ledger.mqls_opened == 1
+
+
 def test_overdue_ones_are_listed_by_the_same_rule(ledger: Ledger) -> None:
     at = MONDAY + 30 * HOUR  # what the ledger's clock shows
     for lead_id, age, answers in (
@@ -157,6 +216,7 @@ def test_there_must_be_something_to_answer(ledger: Ledger) -> None:
         ledger.add_verdict("L-2", "maybe", None, MONDAY)
     with pytest.raises(InputError, match="reason_code is no code"):
         ledger.add_verdict("L-2", "rejected", "Jane said no", MONDAY)
-    with pytest.raises(InputError, match="score_id is no score of this lead"):
-        ledger.add_verdict("L-2", "accepted", None, MONDAY, score_id=f"L-1@{MONDAY}")
+    for unknown in (f"L-1@{MONDAY}", "nonsense", "\0"):
+        with pytest.raises(InputError, match="score_id is no score of this lead"):
+            ledger.add_verdict("L-2", "accepted", None, MONDAY, score_id=unknown)
     assert ledger.leads(state="mql").items[0]["lead_id"] == "L-2"

@@ -43,21 +43,66 @@ def stored(folder: Path) -> set[str]:
     return found
 
 
-def test_a_locked_database_fails_the_promise_and_keeps_the_scores(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, busy_seconds=0.05)
+def test_a_locked_database_refuses_who_waits_and_keeps_the_others_scores(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path, busy_seconds=0.4)
     with locked(tmp_path):
-        with pytest.raises(LedgerUnavailable, match="locked"):
-            ledger.submit([record("L-1")], durable=True).result(10)
-        assert (ledger.healthy, ledger.queued) == (False, 1)
+        kept = ledger.submit([record("L-1")])
+        told = [ledger.submit([record("D-1")], durable=True)]
+        wait_until(lambda: not ledger._writer._waiting)  # at work; the next one waits
+        told.append(ledger.submit([record("D-2")], durable=True))
+        for promise in told:
+            with pytest.raises(LedgerUnavailable, match="locked"):
+                promise.result(10)
+        assert (ledger.healthy, ledger.queued, kept.done()) == (False, 1, False)
         assert ledger.failed_commits >= 1
         # What waits is what the next score is compared with.
         assert ledger.latest(["L-1"])["L-1"].score_id == f"L-1@{MONDAY}"
+        assert ledger.latest(["D-1"]) == {}
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            ledger.submit([record("D-3")], durable=True)
         with pytest.raises(LedgerUnavailable, match="locked"):
             ledger.add_contact("L-1", MONDAY)
     wait_until(lambda: ledger.queued == 0)
-    assert ledger.healthy
+    assert (ledger.healthy, ledger.lost, kept.exception(10)) == (True, 0, None)
+    # Those who were told "503" asked again: nothing is there twice.
     assert stored(tmp_path) == {f"L-1@{MONDAY}"}
     ledger.close()
+
+
+def test_a_ledger_recovers_though_nothing_waits_to_be_written(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path, busy_seconds=0.05)
+    with locked(tmp_path), pytest.raises(LedgerUnavailable):
+        write(ledger, record("L-1"))
+    wait_until(lambda: ledger.healthy)
+    write(ledger, record("L-1"))
+    ledger.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_ledger_whose_file_goes_takes_nothing_until_it_is_back(
+    tmp_path: Path, replaced: bool
+) -> None:
+    ledger, path = open_ledger(tmp_path), tmp_path / "ledger.db"
+    write(ledger, record("L-1"))
+    path.rename(tmp_path / "moved")
+    if replaced:
+        path.write_bytes((tmp_path / "moved").read_bytes())
+    assert not ledger.healthy
+    with pytest.raises(LedgerUnavailable, match="removed or replaced"):
+        write(ledger, record("L-2"))
+    kept = ledger.submit([record("L-3")])
+    with pytest.raises(LedgerUnavailable, match="removed or replaced"):
+        ledger.add_contact("L-1", MONDAY)
+    ledger.engine.dispose()  # so that the next reader connects anew
+    if not replaced:
+        with pytest.raises(LedgerUnavailable):
+            ledger.leads()
+    assert path.exists() == replaced
+    (tmp_path / "moved").rename(path)
+    assert kept.exception(10) is None
+    assert ledger.healthy
+    ledger.close()
+    assert stored(tmp_path) == {f"L-1@{MONDAY}", f"L-3@{MONDAY}"}
 
 
 def test_a_full_queue_refuses_and_does_not_wait(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from features.config import FeatureConfig
 from features.facts.histories import micros
 from features.fit.fit_columns import with_fit_columns
 from features.snapshots import build_snapshots
+from models.cutoff import Cutoff, Estimate
 from models.encoding import fit_encoder
 from models.forest import Forest
 from models.reasons import reasons
@@ -76,6 +77,16 @@ def test_a_live_score_is_the_batch_score_with_the_same_reasons():
         assert record.unknown == () and found.errors == []
 
 
+def test_a_score_tells_when_the_crm_last_recycled_the_lead():
+    row = snapshots()[snapshots()["times_recycled"] > 0].iloc[0]
+    changes = small_tables().stage_changes
+    of_lead = changes["lead_id"].eq(row["lead_id"]) & changes["stage"].eq("recycled")
+    known = changes[of_lead & (changes["recorded_at"] < row["as_of"])]
+    [as_of, recycled_at] = micros(pd.Series([row["as_of"], known["changed_at"].max()]))
+    [record] = answer(body_at(row["lead_id"], int(as_of))).records
+    assert record.recycled_at == recycled_at
+
+
 def test_a_lead_alone_scores_as_within_a_request_of_many_accounts():
     as_of = int(micros(snapshots()["as_of"]).max())
     leads = [lead for lead, at in drawn(120) if at == as_of]
@@ -110,7 +121,8 @@ def small_body(**changed):
         "accounts": [{"account_id": "X", "industry": "software", "employees": 120,
                       "crm_in_use": None, "country": None, "founded_year": None}],
         "engagement_events": [
-            {"lead_id": "a", "event_type": "pricing_view", "occurred_at": "2026-05-03T10:00:00Z"},
+            {"lead_id": "a", "event_type": "pricing_view", "occurred_at": "2026-05-03T10:00:00Z",
+             "channel": None, "campaign": None, "content": None, "value": None},
             {"lead_id": "a", "event_type": "page_view", "occurred_at": "2026-05-02T10:00:00Z"},
         ],
         "opportunities": [],
@@ -158,13 +170,18 @@ def test_the_event_that_triggered_the_request_counts():
                         "crm_in_use": None, "country": None, "founded_year": None}]},
          ["accounts.employees"]),
         ({"accounts": []}, []),  # an account of which nothing is known
+        ({"opportunity_leads": None}, ["opportunity_leads"]),
+        ({"engagement_events": [{"lead_id": "a", "event_type": "page_view", "channel": "web",
+                                 "occurred_at": "2026-05-02T10:00:00Z"}]},
+         ["engagement_events.campaign", "engagement_events.content", "engagement_events.value"]),
+        ({"engagement_events": []}, []),
     ],
 )  # fmt: skip
 def test_what_the_model_reads_and_the_request_lacks_is_unknown(changed, unknown):
     body = small_body(**changed)
     [record] = answer(body, now=NOON).records
     if unknown is None:
-        assert "leads.source" in record.unknown and "leads.job_title" in record.unknown
+        assert {"leads.source", "leads.job_title", "leads.account_id"} <= {*record.unknown}
     else:
         assert list(record.unknown) == unknown
     if record.unknown:
@@ -180,7 +197,40 @@ def test_a_reason_from_an_unknown_table_says_so():
     place = live().model_record.numbers.index("open_opportunities")
     assert np.isnan(record.numbers[place])
     texts = [r["text"] for r in record.reasons]
-    assert any(text == "Opportunities were not in the request" for text in texts)
+    said = "Opportunities were not in the request"
+    assert texts.count(said) > 1
+    [record] = answer({**body, "tables": {"leads": body["tables"]["leads"]}}, now=NOON).records
+    assert record.why.count("Engagement events were not in the request") == 1
+
+
+@pytest.mark.parametrize("lacking", ["opportunities", "stage_changes"])
+def test_no_lead_qualifies_of_which_nobody_knows_where_it_stands(lacking):
+    """Whatever the model reads: what was not sent may say that it is an MQL, or a customer."""
+    cutoff = Cutoff("fixed", {"value": 0.0}, 0.0, evidence={"precision": Estimate(0.3)})
+    features = tuple(
+        f for f in scorer().catalogue.features if f.aggregation in ("count", "attribute")
+    )
+    plain = replace(scorer().catalogue, features=features)
+    batch = snapshots()
+    encoder = fit_encoder(batch, plain)
+    rows = lgb.Dataset(encoder.transform(batch), np.arange(len(batch)) % 2)
+    booster = lgb.train({"objective": "binary", "num_threads": 1, "verbose": -1}, rows, 1)
+    forest = Forest.of_text(booster.model_to_string())
+    few = replace(scorer(), catalogue=plain, encoder=encoder, cutoff=cutoff, forest=forest,
+                  base_raw_score=forest.base_raw_score)  # fmt: skip
+    model = LiveScorer.of(few, "1", "digest", POPULATION)
+    [known] = answer(small_body(), now=NOON, model=model).records
+    assert known.is_eligible and known.qualified and known.unknown == ()
+    body = {**small_body(**{lacking: None}), "crossing": True}
+    [record] = answer(body, now=NOON, model=model).records
+    assert (record.is_eligible, record.qualified, record.unknown) == (False, False, (lacking,))
+    assert record.track.startswith("nurture") and record.probability == known.probability
+    assert "not in the request" in record.crossing["text"]
+    # nor one as of the past
+    body = {**small_body(), "as_of": "2026-05-03T11:00:00Z", "crossing": True}
+    [record] = answer(body, now=NOON, model=model).records
+    assert record.is_eligible and not record.qualified and record.track.startswith("nurture")
+    assert "as of the past" in record.crossing["text"]
 
 
 def deal(stage, **columns):
@@ -214,8 +264,13 @@ def test_a_merged_lead_is_an_error_and_its_survivor_is_scored():
         {"lead_id": "b", "created_at": "2026-05-02T00:00:00Z", "merged_into": "a"},
         *small_body()["tables"]["leads"],
     ]
-    found = answer(small_body(leads=leads), now=NOON)
+    events = [
+        *small_body()["tables"]["engagement_events"],
+        {"lead_id": "b", "event_type": "demo_request", "occurred_at": "2026-05-04T10:00:00Z"},
+    ]
+    found = answer(small_body(leads=leads, engagement_events=events), now=NOON)
     assert [record.lead_id for record in found.records] == ["a"] and found.places == [1]
+    assert found.records[0].timeline["event_type"] == ["demo_request", "pricing_view", "page_view"]
     [error] = found.errors
     assert error["index"] == 0 and "merged" in error["problem"]
 
@@ -237,9 +292,8 @@ def test_an_instant_of_the_past_is_a_backfill():
     assert not record.is_backfill
 
 
-def test_good_leads_are_scored_as_if_the_bad_ones_had_not_been_sent():
+def test_good_leads_are_scored_as_if_the_bad_rows_had_not_been_sent():
     body = small_body()
-    alone = answer(body, now=NOON).records[0]
     bad = {**body["tables"]["leads"][0], "lead_id": "b", "created_at": "yesterday"}
     worse = {**body["tables"]["leads"][0], "lead_id": "c"}
     body["tables"]["leads"] = [bad, *body["tables"]["leads"], worse]
@@ -250,8 +304,14 @@ def test_good_leads_are_scored_as_if_the_bad_ones_had_not_been_sent():
     ]
     found = answer(body, now=NOON)
     [record] = found.records
-    assert record.probability == alone.probability and found.places == [1]
-    assert np.array_equal(record.numbers, alone.numbers, equal_nan=True)
+    good = small_body(
+        leads=body["tables"]["leads"][1:],
+        engagement_events=body["tables"]["engagement_events"][:-1],
+    )
+    expected = answer(good, now=NOON).records[0]
+    assert record.probability == expected.probability and found.places == [1]
+    assert np.array_equal(record.numbers, expected.numbers, equal_nan=True)
+    assert record.unknown == ("leads", "engagement_events") and expected.unknown == ()
     assert [(e["index"], e["where"]) for e in found.errors] == [
         (0, "tables.leads[0].created_at"),
         (2, "tables.engagement_events[4].occurred_at"),

@@ -7,7 +7,14 @@ import math
 
 import pytest
 
-from serving.live.cells import CellError, read_category, read_id, read_instant, read_number
+from serving.live.cells import (
+    CellError,
+    read_category,
+    read_id,
+    read_instant,
+    read_instants,
+    read_number,
+)
 from serving.live.requests import Limits, RequestError, parse_request
 
 NOW = 1_777_896_000_000_000  # 2026-05-04T12:00:00Z
@@ -44,6 +51,7 @@ def event(**columns):
         (" 2026-5-4 12:00 ", NOW),
         ("2026/05/04 12:00 UTC", NOW),
         ("2026-05-04", NOW - 43_200_000_000),
+        ("2026-05-04 12:00:00.5Z", NOW + 500_000),
         ("", None),
         ("  ", None),
     ],
@@ -55,10 +63,13 @@ def test_an_instant_is_read_as_in_a_file(text, instant):
 @pytest.mark.parametrize(
     "cell",
     [1777896000, 1777896000.0, True, "now", "15/07/16", "05-04-2026", "2026-W19-1", "20260504",
+     "2026-05-04T12Z", "2026-05-04T120000Z", "2026-05-04 12", "2026-05-04Z", "2026-05-04T120000.5Z",
      "2026-05-04T25:00:00Z", "2026-02-30", "1970-01-01", "0001-01-01T00:00:00+14:00",
      "2026-05-04T12:00:00Z; drop table leads", "٢٠٢٦-05-04", [], {}],
 )  # fmt: skip
 def test_what_is_no_instant_is_an_error_without_the_cell(cell):
+    with pytest.raises(CellError):
+        read_instants([cell])
     with pytest.raises(CellError) as error:
         read_instant(cell)
     assert not isinstance(cell, str) or cell not in str(error.value)
@@ -95,6 +106,7 @@ def test_a_cell_is_read_as_in_a_file(cell, read, value):
         ([1], read_category),
         (math.inf, read_category),
         ("1_000", read_number),
+        ("١٢", read_number),
         ("1,5", read_number),
         ("inf", read_number),
         (1e300, read_number),  # features are 32 bits wide
@@ -221,12 +233,17 @@ def test_the_second_of_two_rows_of_a_lead_is_an_error_unless_they_are_its_histor
     found = parse(tables(leads=[LEAD, {**LEAD, "source": "web"}]))
     assert found.lead_ids == ["a"] and [e["index"] for e in found.slice.errors] == [1]
     assert found.slice.tables["leads"].rows == [LEAD]
+    found = parse(tables(leads=[LEAD, {**LEAD, "lead_id": " a", "source": ""}]))
+    assert found.slice.tables["leads"].rows == [LEAD] and found.slice.errors == []
     history = [
         {**LEAD, "recorded_at": "2026-05-01T09:00:00Z"},
         {**LEAD, "recorded_at": "2026-05-02T09:00:00Z"},
     ]
     found = parse(tables(leads=history))
     assert found.lead_ids == ["a"] and found.slice.errors == []
+    # without its own, a row is of its creation
+    found = parse(tables(leads=[LEAD | {"source": "web"}, *history]))
+    assert [e["index"] for e in found.slice.errors] == [1]
 
 
 def test_of_the_same_event_twice_the_first_recorded_counts():
@@ -238,11 +255,39 @@ def test_of_the_same_event_twice_the_first_recorded_counts():
     ]
     columns = parse(tables(engagement_events=events)).slice.tables["engagement_events"].columns
     assert columns["value"] == [1, None, None]
+    # recorded before it happened is recorded when it happened; a bad row stands for nothing
+    events = [
+        event(event_id=7, recorded_at="2026-05-03T09:00:00Z", value=2),
+        event(event_id=7, recorded_at="2026-05-03T10:00:00Z", value=1),
+        event(event_id=7, lead_id="z", event_type="", recorded_at="2026-05-03T10:00:00Z"),
+    ]
+    columns = parse(tables(engagement_events=events)).slice.tables["engagement_events"].columns
+    assert columns["value"] == [1]
+
+
+def test_of_the_same_deal_twice_the_one_recorded_last_counts():
+    row = {"opportunity_id": "o", "lead_id": "a", "created_at": "2026-05-01T10:00:00Z"}
+    lost = {**row, "stage": "closed_lost", "closed_at": "2026-05-02T10:00:00Z"}
+    # a day is over, and recorded, at the next midnight
+    deals = [
+        {**row, "stage": "open", "recorded_at": "2026-05-02T12:00:00Z"},
+        {**lost, "recorded_at": "2026-05-02"},
+    ]
+    assert _stages(deals) == ["closed_lost"]
+    # at once: the least by content in the contract's order, where closed_at comes before the owner
+    later = {**lost, "closed_at": "2026-05-03T10:00:00Z", "lead_id": None, "account_id": "X"}
+    leads = [{**LEAD, "account_id": "X"}]
+    found = parse(tables(leads=leads, opportunities=[later, lost]))
+    assert found.slice.tables["opportunities"].columns["lead_id"] == ["a"]
+
+
+def _stages(deals):
+    return parse(tables(opportunities=deals)).slice.tables["opportunities"].columns["stage"]
 
 
 def test_an_account_sent_with_each_of_its_leads_is_one_account():
     row = {"account_id": "X", "industry": "software"}
-    found = parse(tables(accounts=[row, row]))
+    found = parse(tables(accounts=[row, {**row, "industry": " software", "size": None}]))
     assert len(found.slice.tables["accounts"].rows) == 1 and found.slice.errors == []
 
 
@@ -274,11 +319,12 @@ def test_a_deal_may_close_on_the_day_of_its_creation():
 @pytest.mark.parametrize(
     ("row", "kept"),
     [
-        ({"email": "Ann@Example.com"}, {"email": None, "email_domain": "example.com"}),
-        ({"note": "mailto:ann@x.org"}, {"note": None, "email_domain": "x.org"}),
-        ({"alt": "a@y.com", "E-Mail": "a@x.com"},
-         {"alt": None, "E-Mail": None, "email_domain": "x.com"}),
-        ({"email": "a@x.com", "email_domain": "z.com"}, {"email": None, "email_domain": "z.com"}),
+        ({"email": "Ann@Example.com"}, {"email_domain": "example.com"}),
+        ({"note": "mailto:ann@x.org"}, {"email_domain": "x.org"}),
+        ({"alt": "a@y.com", "E-Mail": "a@x.com"}, {"email_domain": "x.com"}),
+        ({"email": "a@x.com", "email_domain": "z.com"}, {"email_domain": "z.com"}),
+        ({"email": None, "referrer": "a@x.com"}, {"email": None, "email_domain": None}),
+        ({"mail": "yes", "work_email": "a@x.com"}, {"mail": "yes", "email_domain": "x.com"}),
         ({"handle": "@ann"}, {"handle": "@ann"}),
     ],
 )  # fmt: skip
@@ -287,7 +333,44 @@ def test_of_an_address_only_the_domain_stays(row, kept):
     assert found == LEAD | kept
 
 
-def test_merges_that_lead_nowhere_are_ignored():
+def test_columns_of_the_contract_are_known_in_any_case():
+    rows = [{"Lead_ID": "a", "CREATED_AT": LEAD["created_at"], "Account_Id": "X", "Seats": 1}]
+    found = parse(tables(leads=rows, stage_changes=[]))
+    assert found.slice.tables["leads"].columns["account_id"] == ["X"]
+    assert found.slice.tables["leads"].rows == [{**LEAD, "account_id": "X", "Seats": 1}]
+    assert not parse({"tables": {"leads": rows}}).is_flat
+    event_rows = [event(Recorded_At="2026-05-04T10:00:00Z")]
+    columns = parse(tables(engagement_events=event_rows)).slice.tables["engagement_events"].columns
+    assert columns["recorded_at"] == [NOW - 7_200_000_000]
+
+
+def test_a_bad_row_is_set_aside_alone_and_told_to_those_it_may_concern():
+    leads = [
+        {**LEAD, "account_id": "X"},
+        {**LEAD, "lead_id": "b", "account_id": "X"},
+        {**LEAD, "lead_id": "c", "account_id": "Y", "created_at": "yesterday"},
+        {**LEAD, "lead_id": "d", "account_id": "Y"},
+        {**LEAD, "lead_id": "e", "merged_into": "c"},
+        {**LEAD, "lead_id": "f", "account_id": "Z"},
+    ]
+    events = [event(lead_id="b"), event(lead_id="b", occurred_at=SECRET), event(lead_id="d")]
+    found = parse(tables(leads=leads, engagement_events=events))
+    assert found.lead_ids == ["a", "d", "f"]
+    assert [(e["index"], e["where"]) for e in found.slice.errors] == [
+        (1, "tables.engagement_events[1].occurred_at"),
+        (2, "tables.leads[2].created_at"),
+        (4, "tables.leads[4].merged_into"),
+    ]
+    assert found.slice.tables["engagement_events"].columns["lead_id"] == ["b", "d"]
+    assert found.slice.tables["leads"].columns["lead_id"] == ["a", "b", "d", "e", "f"]
+    partial = {lead: found.slice.partial.get(lead) for lead in found.lead_ids}
+    assert partial == {"a": {"engagement_events"}, "d": {"leads"}, "f": None}
+    # whose account a row has cannot be told where that is what is wrong with it
+    leads[2] = {**leads[2], "account_id": []}
+    assert parse(tables(leads=leads)).slice.partial["f"] == {"leads"}
+
+
+def test_merges_that_lead_nowhere_are_ignored_and_into_a_lead_not_sent_are_errors():
     leads = [
         {**LEAD, "merged_into": "b"},
         {**LEAD, "lead_id": "b", "merged_into": "a"},
@@ -295,8 +378,18 @@ def test_merges_that_lead_nowhere_are_ignored():
         {**LEAD, "lead_id": "d", "merged_into": "gone"},
         {**LEAD, "lead_id": "e", "merged_into": "d"},
     ]
-    columns = parse(tables(leads=leads)).slice.tables["leads"].columns
+    found = parse(tables(leads=leads))
+    columns = found.slice.tables["leads"].columns
     assert columns["merged_into"] == [None, None, None, None, "d"]
+    assert [e["where"] for e in found.slice.errors] == ["tables.leads[3].merged_into"]
+    # of a history the newest row tells, for all of them
+    history = [
+        {**LEAD, "merged_into": "a", "recorded_at": "2026-05-03"},
+        {**LEAD, "merged_into": "b", "recorded_at": "2026-05-02"},
+        {**LEAD, "lead_id": "b", "recorded_at": "2026-05-02"},
+    ]
+    columns = parse(tables(leads=history)).slice.tables["leads"].columns
+    assert columns["merged_into"] == [None, None, None]
 
 
 def test_rows_about_leads_that_were_not_sent_are_ignored_even_bad_ones():

@@ -67,6 +67,11 @@ BREAKS = [
     ("leads", {"lead_id": "l2", "created_at": "15/07/16"}, "unreadable_instant:created_at"),
     ("leads", {"lead_id": "l2", "created_at": "1704164645"}, "unreadable_instant:created_at"),
     ("leads", {"lead_id": "l2", "created_at": "infinity"}, "unreadable_instant:created_at"),
+    (
+        "leads",
+        {"lead_id": "l2", "created_at": "2024-01-02 14:00:00 Europe/Berlin"},
+        "unreadable_instant:created_at",
+    ),
     ("leads", {"lead_id": "l2", "created_at": "0001-01-01"}, "instant_before_1980:created_at"),
     ("leads", {"lead_id": "l2", "created_at": "2099-01-01"}, "occurred_in_future:created_at"),
     ("leads", {"lead_id": "l\x002"}, "text_has_nul"),
@@ -136,6 +141,18 @@ def test_too_many_rows_set_aside_stop_the_load_with_counts_and_the_fix(tmp_path:
         " 5%) break the rule unknown_stage. Map them in [tables.opportunities]; known: open,"
         " closed_won, closed_lost."
     )
+
+
+def test_a_zone_by_name_is_not_taken_for_the_zone_of_later_rows(tmp_path: Path) -> None:
+    """DuckDB would read the third cell as Berlin's time."""
+    cells = ["2024-01-01 14:00:00.000 UTC", "2024-01-01 14:00:00 Europe/Berlin",
+             "2024-01-01 14:00:00.000", "2024-01-01 14:00:00 Etc/GMT", "2024-01-01T14:00:00.000Z",
+             "2024-01-01 14:00:00.000+00"]  # fmt: skip
+    rows = [{"lead_id": f"z{n}", "created_at": cell} for n, cell in enumerate(cells)]
+    leads = load(tmp_path, {"leads": rows}).tables.leads.set_index("lead_id")
+    found = leads["created_at"].filter(like="z")
+    assert [*found.index] == ["z0", "z2", "z4", "z5"]
+    assert {*found} == {pd.Timestamp("2024-01-01 14:00")}
 
 
 def test_messages_and_reports_hold_no_persons_data(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import re
 EMAIL_DOMAIN = "email_domain"
 ADDRESS = r"(mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]+"
 "Of a trimmed cell in lower case."
+MOSTLY = 0.9
+"A column of any name with more addresses than this among its filled cells holds addresses."
 # Names, without case and punctuation, of columns that hold addresses if any cell is one.
 _USUAL_NAMES = (
     *("email", "emailaddress", "mail", "mailaddress", "emailid", "workemail", "businessemail"),

@@ -44,6 +44,13 @@ def literal(text: str) -> str:
 HAS_YEAR = "coalesce(substr({c}, 5, 1) in ('-', '/'), false)"
 
 
+# DuckDB reads `14:00 Europe/Berlin`, and then each later cell without a zone as Berlin's time.
+NAMES_ZONE = (
+    "(regexp_matches(substr({c}, 12), '[A-Za-z]')"
+    " and not regexp_full_match(substr({c}, 12), '[^A-Za-z]*(Z|UTC|GMT)', 'i'))"
+)
+
+
 def trimmed(cell: str) -> str:
     """Return the SQL of a cell as text without blanks around it; missing if nothing is left."""
     return f"nullif(trim({cell}::varchar, ' \t\r\n\u00a0'), '')"
@@ -110,7 +117,7 @@ def _instant(cell: str, column_type: str) -> TypedColumn:
     # Both would take 15/07/16 for a day in the year 15.
     has_year = HAS_YEAR.format(c=text)
     value = (
-        f"(case when not {has_year} then null"
+        f"(case when not {has_year} or {NAMES_ZONE.format(c=text)} then null"
         f" when length({text}) > 19 then try_cast({text} as timestamptz) at time zone 'UTC'"
         f" else try_cast({text} as timestamp) end)"
     )
@@ -136,7 +143,8 @@ FITS = {
     " and coalesce(isfinite(try_cast({c} as date)), false)",
     "TIMESTAMP": HAS_YEAR + " and coalesce(isfinite(try_cast({c} as timestamp)), false)"
     " and (length({c}) <= 10 or not regexp_matches({c}, '[+-]\\d\\d(:?\\d\\d)?$|[A-Za-z]$'))",
-    "TIMESTAMPTZ": HAS_YEAR + " and coalesce(isfinite(try_cast({c} as timestamptz)), false)",
+    "TIMESTAMPTZ": HAS_YEAR + f" and case when {NAMES_ZONE} then false"
+    " else coalesce(isfinite(try_cast({c} as timestamptz)), false) end",
 }
 # A number with a leading zero, or longer than a float can hold, is a code.
 IS_CODE = "regexp_matches({c}, '^[+-]?0\\d|^[+-]?\\d{{16,}}$')"

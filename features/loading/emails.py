@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import duckdb
 
-from features.loading.addresses import ADDRESS, EMAIL_DOMAIN, usual_place
+from features.loading.addresses import ADDRESS, EMAIL_DOMAIN, MOSTLY, usual_place
 from features.loading.cells import quoted, trimmed
 from features.loading.load_report import Note
 from features.loading.reading import RawTable
 from features.tables import EMAIL_HASH
 
-MOSTLY = 0.9
-"A column of any name with more addresses than this among its filled cells holds addresses."
 # 16 of the 32 bytes of a sha256: enough to tell any two people apart.
 _HASH_DIGITS = 32
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COOKIE = "closedwon_session"
 SESSION_HOURS = 8
 _SECOND = 1_000_000
-_LOGINS_PER_MINUTE = 10
+_WRONG_KEYS_PER_MINUTE = 10
 _MAX_SESSIONS = 10_000
 
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"api_key": []}]
@@ -97,12 +97,12 @@ class Sessions:
         self._keys = keys
         self._now = now
         self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._tries = TokenBuckets(_LOGINS_PER_MINUTE)
+        self._tries = TokenBuckets(_WRONG_KEYS_PER_MINUTE)
 
     def open(self, secret: str, host: str) -> tuple[str, Session] | None:
         """Return a new session's id and the session; None when `secret` is no valid key.
 
-        ApiError 429 after ten tries in a minute from one `host`.
+        ApiError 429 after ten wrong keys in a minute from one `host`.
         """
         wait = self._tries.wait(host)
         if wait:
@@ -110,6 +110,7 @@ class Sessions:
         now = self._now()
         if self._keys.find(secret, now) is None:
             return None
+        self._tries.give_back(host)
         while len(self._open) >= _MAX_SESSIONS:
             self._open.popitem(last=False)
         session_id = secrets.token_urlsafe(32)

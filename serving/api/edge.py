@@ -1,4 +1,4 @@
-"""The outermost layer: body limit, headers, log line, metrics, and the last word on any failure."""
+"""The outermost layer: body limits, headers, log line, metrics, the last word on any failure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Edge:
             else:
                 await self._app(scope, _counted(receive, limit), answer.send)
         except ClientDisconnect:
-            pass  # nobody is there to be told
+            pass  # nobody is there to be told, or the connection has refused a slow body
         except Exception as error:
             write_failure(error, request_id=note.request_id)
             if answer.status is None:
@@ -68,7 +68,12 @@ class Edge:
                 failed = error_response(500, said)
                 await failed(scope, receive, answer.send)
         finally:
-            self._tell(scope, note, answer.status or 499, time.perf_counter() - started)
+            self._tell(
+                scope,
+                note,
+                answer.status or scope.get("refused", 499),
+                time.perf_counter() - started,
+            )
 
     def _tell(self, scope: Scope, note: Note, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")

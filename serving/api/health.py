@@ -31,7 +31,7 @@ class Readiness(BaseModel):
     "`ready`; `degraded`: scores are given, but something is amiss; `unavailable`: no scores."
     model_version: str | None
     since: str | None
-    "When what is amiss began."
+    "When what is amiss began, or was first seen."
     reasons: list[str]
 
 
@@ -53,13 +53,16 @@ async def readyz(request: Request) -> Response:
 def readiness(service: Service) -> dict[str, Any]:
     """Return the body of /readyz. Details are in the log: this route needs no key."""
     champion, degraded = service.champion, service.watch.degraded()
+    ledger_since = service.ledger_amiss_since()
     reasons = [] if degraded is None else [degraded.reason]
     if champion is None:
         reasons = reasons or ["the champion is being fetched"]
-    if not service.ledger.healthy:
+    if ledger_since is not None:
         reasons.append("the ledger cannot be written")
     is_amiss = "degraded" if reasons else "ready"
-    since = None if degraded is None else datetime.fromtimestamp(degraded.since, UTC)
+    began = [degraded.since] if degraded is not None else []
+    began += [ledger_since] if ledger_since is not None else []
+    since = datetime.fromtimestamp(min(began), UTC) if began else None
     return {
         "status": "unavailable" if champion is None else is_amiss,
         "model_version": None if champion is None else champion.version,

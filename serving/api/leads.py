@@ -11,8 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.api.auth import SECURITY, needs
-from serving.api.bodies import require_json
+from serving.api.bodies import read_json
 from serving.api.errors import ApiError, json_response, problems_of
+from serving.api.request_schemas import json_body
 from serving.api.schemas import (
     BODY_REFUSALS,
     NOT_FOUND,
@@ -21,7 +22,6 @@ from serving.api.schemas import (
     Lead,
     LeadList,
     VerdictRequest,
-    json_body,
 )
 from serving.api.service import Service
 from serving.ledger.errors import UnknownLead
@@ -91,9 +91,9 @@ def one_lead(request: Request, lead_id: LeadId) -> Response:
 )
 async def add_verdict(request: Request, lead_id: LeadId) -> Response:
     """Record what sales says of an MQL: accepted, rejected or recycled, with a reason code."""
-    require_json(request)
+    body = await read_json(request)
     try:
-        said = VerdictRequest.model_validate_json(await request.body())
+        said = VerdictRequest.model_validate_json(body)
     except ValidationError as error:
         problems = problems_of(error.errors(include_input=False, include_context=False))
         raise ApiError(422, "The verdict is not valid.", problems) from None

@@ -31,6 +31,35 @@ class Admission:
             self.at_work -= 1
 
 
+class PlacesByName:
+    """As many places for each name; who has taken them all keeps out nobody else.
+
+    >>> bodies = PlacesByName(2)
+    >>> bodies.take("crm"), bodies.take("crm"), bodies.take("other")
+    (True, True, True)
+    >>> bodies.take("crm"), bodies.give_back("crm"), bodies.take("crm")
+    (False, None, True)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: dict[str, int] = {}
+
+    def take(self, name: str) -> bool:
+        """Take one of `name`'s places, if there is one."""
+        taken = self._taken.get(name, 0)
+        if taken >= self._limit:
+            return False
+        self._taken[name] = taken + 1
+        return True
+
+    def give_back(self, name: str) -> None:
+        """Give a place back that was taken."""
+        self._taken[name] -= 1
+        if not self._taken[name]:
+            del self._taken[name]
+
+
 class TokenBuckets:
     """A quota for each name: `per_minute` at once, then as they come back; None is no quota.
 
@@ -39,8 +68,8 @@ class TokenBuckets:
     >>> quota.wait("crm"), quota.wait("crm"), quota.wait("crm"), quota.wait("other")
     (0.0, 0.0, 30.0, 0.0)
     >>> at[0] = 30.0
-    >>> quota.wait("crm")
-    0.0
+    >>> quota.wait("crm"), quota.give_back("crm"), quota.wait("crm"), quota.wait("crm")
+    (0.0, None, 0.0, 30.0)
     """
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,3 +89,8 @@ class TokenBuckets:
         if len(self._left) > _MAX_BUCKETS:
             self._left.popitem(last=False)
         return wait
+
+    def give_back(self, name: str) -> None:
+        """Return the token that was taken last: what was asked for is not to count."""
+        left, since = self._left.pop(name, (0.0, self._clock()))
+        self._left[name] = (left + 1, since)

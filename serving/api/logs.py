@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import threading
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from pydantic_core import to_json
+
+from serving.champion.failures import places_of
 
 _STDERR = 2
 
@@ -29,10 +32,48 @@ class Note:
 def write_line(event: str, *, level: str = "info", **of: Any) -> None:
     """Write one line; entries that are None are left out."""
     told = {name: value for name, value in of.items() if value is not None}
-    line = to_json({"time": _time_text(time.time_ns()), "level": level, "event": event, **told})
-    # One call for a whole line: those of several threads do not mix, and it takes few microseconds.
-    with suppress(OSError):  # nobody reads the log any more: the answers go on
-        os.write(_STDERR, line + b"\n")
+    _LINES.write(_line(event, level, told))
+
+
+def _line(event: str, level: str, told: dict[str, Any]) -> bytes:
+    now = _time_text(time.time_ns())
+    return to_json({"time": now, "level": level, "event": event, **told}) + b"\n"
+
+
+def lines_dropped() -> int:
+    """Return how many lines could not be written since the start."""
+    return _LINES.dropped
+
+
+class Lines:
+    """Writes lines to a file descriptor without ever waiting: what it has no room for is dropped.
+
+    A pipe or terminal that is ready takes PIPE_BUF bytes at once. A thread of its own for the log
+    would cost more than the microsecond of asking.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.dropped = 0
+        self._told = 0
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, line: bytes) -> None:
+        """Write a whole line, or count it; the next line that is written is followed by the sum."""
+        with self._lock, suppress(OSError):  # nobody reads the log any more: the answers go on
+            if len(line) > select.PIPE_BUF or not self._poll.poll(0):
+                self.dropped += 1
+                return
+            os.write(self._descriptor, line)
+            if self.dropped != self._told and self._poll.poll(0):
+                self._told = self.dropped
+                told = {"so_far": self.dropped}
+                os.write(self._descriptor, _line("log_lines_dropped", "warning", told))
+
+
+_LINES = Lines(_STDERR)
 
 
 def _time_text(now: int) -> str:
@@ -55,8 +96,7 @@ def write_failure(error: BaseException, **of: Any) -> None:
 
     A message such as a KeyError's may hold a person's data.
     """
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    where = places_of(error)
     write_line("failure", level="error", error=type(error).__name__, where=where, **of)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 if TYPE_CHECKING:
     from serving.ledger.records import ScoreRecord
@@ -79,7 +79,7 @@ class Metrics:
         observe(seconds)
 
     def scored(self, records: Iterable[ScoreRecord]) -> None:
-        """Count scores; the MQL rate is the share of `qualified="true"` among the eligible."""
+        """Count scores. A lead counts each time; MQLs are `closedwon_mqls_opened_total`."""
         for record in records:
             kind = (record.grade, record.qualified)
             counter = self._scores_of.get(kind)
@@ -108,7 +108,10 @@ class Metrics:
         self._model.labels(version, digest[:12]).set(1)
 
     def watch(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
-        """Read further gauges whenever the metrics are asked for: name -> (what it is, value)."""
+        """Read further values whenever the metrics are asked for: name -> (what it is, value).
+
+        Names that end in `_total` are counters, the others gauges.
+        """
         self.registry.register(_Watched(gauges))
 
     def text(self) -> bytes:
@@ -117,12 +120,13 @@ class Metrics:
 
 
 class _Watched:
-    """Gauges whose values lie elsewhere, such as the length of the ledger's queue."""
+    """Values that lie elsewhere, such as the length of the ledger's queue."""
 
     def __init__(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        """Give the gauges as they are now."""
+        """Give the values as they are now."""
         for name, (what, value) in self._gauges().items():
-            yield GaugeMetricFamily(name, what, value=value)
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield kind(name, what, value=value)

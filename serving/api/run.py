@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
+import threading
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
-from features.config import Config
+from features.config import Config, ServingConfig
 from features.errors import InputError
 from serving.api.app import create_app
-from serving.api.logs import JsonLines
+from serving.api.connections import Connection
+from serving.api.logs import JsonLines, write_failure
 from serving.api.service import Service
 from serving.ledger.clock import now_us
 from serving.ledger.keys import Keys
@@ -33,23 +37,31 @@ def serve(config: Config, root: Path, host: str, port: int) -> None:
     try:
         app = create_app(open_service(config, root))
         _log_as_json()
-        settings = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-            timeout_keep_alive=_IDLE_SECONDS,
-        )
+        settings = settings_of(app, config.serving)
         bound, shown = listening.getsockname()[1], f"[{host}]" if ":" in host else host
         print(f"Serving on http://{shown}:{bound} (Ctrl-C ends it)", flush=True)
         _run(uvicorn.Server(settings), listening)
     finally:
         listening.close()
+
+
+def settings_of(app: FastAPI, config: ServingConfig) -> uvicorn.Config:
+    """Return how uvicorn is to serve `app`."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        # Without a trusted proxy, anybody could choose the address and scheme we see.
+        proxy_headers=bool(config.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in config.trusted_proxies],
+    )
 
 
 def _run(server: uvicorn.Server, listening: socket.socket) -> None:
@@ -100,7 +112,15 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _log_as_json() -> None:
-    for name in ("uvicorn", "uvicorn.error", "asyncio"):
-        logger = logging.getLogger(name)
-        logger.handlers = [] if name == "uvicorn.error" else [JsonLines()]
-        logger.setLevel(logging.WARNING)
+    """Give every line of this process one form, whoever writes it."""
+    logging.basicConfig(handlers=[JsonLines()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it looks at its own level only
+    sys.excepthook = lambda _, error, __: write_failure(error)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None:
+        name = None if failed.thread is None else failed.thread.name
+        write_failure(failed.exc_value, thread=name)

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.api.auth import SECURITY, needs
-from serving.api.bodies import require_json
+from serving.api.bodies import read_json
 from serving.api.errors import JSON, ApiError, come_back
 from serving.api.model import champion_of
-from serving.api.schemas import BODY_REFUSALS, REFUSALS, UNAVAILABLE, Scores, scores_body
+from serving.api.request_schemas import scores_body
+from serving.api.schemas import BODY_REFUSALS, REFUSALS, UNAVAILABLE, Scores
 from serving.api.service import Service
 from serving.champion.champion import Champion
 from serving.ledger.errors import LedgerUnavailable
@@ -47,12 +48,12 @@ async def post_scores(request: Request) -> Response:
     Good leads are scored even where others of the request are bad: those get an entry in
     `errors`, by their place in the request.
     """
-    require_json(request)
     service: Service = request.app.state.service
+    # Before it takes a place: who sends slowly must not keep others from theirs.
+    body = await read_json(request)
     with service.admission.place():
         # All that arrived meanwhile takes its place, or is turned away, before the work begins.
         await asyncio.sleep(0)
-        body = await request.body()
         champion = champion_of(request)
         if len(body) > _SMALL_BYTES:
             asked = await _in_thread(service, lambda: _parse(service, body))
@@ -63,8 +64,8 @@ async def post_scores(request: Request) -> Response:
             content, written = await _in_thread(service, lambda: _score(service, champion, asked))
         else:
             content, written = _score(service, champion, asked)
-        if asked.durable:
-            await _committed(written)
+    if asked.durable:
+        await _committed(written)
     note: Note = request.scope["note"]
     note.leads, note.model_version = len(asked.lead_ids), champion.version
     return Response(content, media_type=JSON)

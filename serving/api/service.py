@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -10,8 +11,8 @@ from typing import Any
 
 from features.config import Config
 from serving.api.auth import Sessions
-from serving.api.limits import Admission, TokenBuckets
-from serving.api.logs import write_line
+from serving.api.limits import Admission, PlacesByName, TokenBuckets
+from serving.api.logs import lines_dropped, write_line
 from serving.api.metrics import Metrics
 from serving.champion.champion import Champion
 from serving.champion.watch import ChampionWatch
@@ -46,11 +47,13 @@ class Service:
         self.metrics = Metrics()
         self.sessions = Sessions(keys, now)
         self.admission = Admission(settings.max_waiting)
+        self.bodies = PlacesByName(settings.max_waiting)
         self.quota = TokenBuckets(settings.requests_per_minute)
         self.watch = ChampionWatch(config, root, self)
         # One thread: more would only take turns, and keep the event loop from its own.
         self.large_requests = ThreadPoolExecutor(1, thread_name_prefix="large-requests")
         self.metrics.watch(self._gauges)
+        self._amiss_since: float | None = None
 
     @property
     def champion(self) -> Champion | None:
@@ -91,23 +94,42 @@ class Service:
         self.metrics.lookups_failed.inc()
         self._log("champion_not_looked_up", level="warning", problem=problem)
 
+    def ledger_amiss_since(self) -> float | None:
+        """Return since when the ledger cannot be written, as far as anybody looked; None: it can.
+
+        Seconds since 1970.
+        """
+        if self.ledger.healthy:
+            self._amiss_since = None
+        elif self._amiss_since is None:
+            self._amiss_since = time.time()
+        return self._amiss_since
+
     def _log(self, event: str, level: str = "info", **of: Any) -> None:
         if self.is_logging:
             write_line(event, level=level, **of)
-
-    def _is_degraded(self) -> bool:
-        return self.watch.degraded() is not None
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
         found: dict[str, tuple[str, float]] = {
             "closedwon_requests_at_work": ("Score requests at work.", self.admission.at_work),
             "closedwon_ledger_queue": ("Scores that wait to be written.", self.ledger.queued),
-            "closedwon_ledger_healthy": ("1 while scores are written.", self.ledger.healthy),
+            "closedwon_ledger_healthy": (
+                "1 while scores are written.",
+                self.ledger_amiss_since() is None,
+            ),
             "closedwon_ledger_failed_commits": ("Commits that failed.", self.ledger.failed_commits),
             "closedwon_ledger_lost": ("Scores that were never written.", self.ledger.lost),
             "closedwon_degraded": (
                 "1 if the champion may be old.",
                 self.watch.degraded() is not None,
+            ),
+            "closedwon_mqls_opened_total": (
+                "MQLs since the start: a lead that is scored again is not counted again.",
+                getattr(self.ledger, "mqls_opened", 0),
+            ),
+            "closedwon_log_lines_dropped_total": (
+                "Log lines that nobody took in time.",
+                lines_dropped(),
             ),
         }
         champion = self.champion

@@ -50,18 +50,15 @@ class Champion:
     ) -> Champion:
         """Return the champion in `folder` after checking digests and golden rows, warmed up.
 
-        Raises InputError for a bundle that is damaged or not the one with this digest.
+        Raises InputError for a bundle that is damaged or not the one with this digest, and any
+        other error for one that was sealed damaged.
         """
         manifest = read_manifest(folder)
         if bundle_digest(folder) != digest:
             raise InputError(f"The bundle {folder} is not the one that was checked.")
-        try:
-            scorer = open_bundle(folder)
-            live = LiveScorer.of(scorer, version, digest, population)
-            rescore(live.lead_scorer, _read(folder / "golden.json"))
-            _warm_up(live)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"The bundle {folder} is damaged: {type(error).__name__}.") from None
+        live = LiveScorer.of(open_bundle(folder), version, digest, population)
+        rescore(live.lead_scorer, _read(folder / "golden.json"))
+        _warm_up(live)
         kept = folder / "comparison.json"
         comparison = _read(kept) if kept.is_file() else None
         return cls(version, digest, folder, live, manifest, comparison)

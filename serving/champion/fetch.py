@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from features.config import TrackingConfig
-from features.errors import InputError
 from models.bundle import bundle_digest
-from models.registry import CHAMPION, fetch_bundle
+from models.registry import CHAMPION, NoModel, fetch_bundle
+from serving.champion.failures import told
 
 
 def look_up(tracking: TrackingConfig, root: Path) -> dict[str, str]:
@@ -27,14 +27,17 @@ def look_up(tracking: TrackingConfig, root: Path) -> dict[str, str]:
     try:
         folder, version = fetch_bundle(CHAMPION, tracking, root)
         return {"version": version, "digest": bundle_digest(folder), "folder": str(folder)}
-    except InputError as error:
-        return {"error": str(error)}
+    except NoModel as error:
+        # Also where the store was moved while its champion is in use: training is no cure then.
+        return {"error": f"{error.found} None was trained, or [tracking] uri names another store."}
     except Exception as error:  # whatever MLflow raises, the next look-up may do better
-        return {"error": f"The look-up failed: {type(error).__name__}."}
+        return {"error": told(error)}
 
 
 def main() -> None:
     """Look up and report until stdin ends."""
+    # A server in the background may have been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What libraries print must not come between our lines.
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

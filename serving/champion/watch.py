@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,12 +17,13 @@ from typing import Protocol
 from features.config import Config
 from features.errors import InputError
 from serving.champion.champion import Champion, last_good, remember
+from serving.champion.failures import told
 from serving.live.live_scores import LiveScorer
 
 STATE_FILE = Path(".closedwon") / "serving" / "champion.json"
 _FIRST_ANSWER_SECONDS = 60
 "Importing mlflow and downloading take their time; a child that is silent for longer is in trouble."
-_LONGEST_BACKOFF_SECONDS = 60.0
+FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 1.0, 60.0
 _RETRY_SECONDS = 60.0
 "The same bundle, refused once, may have met a full disk: it is tried again, but not at each look."
 _KEPT = 2
@@ -104,14 +107,21 @@ class ChampionWatch:
         return self._degraded
 
     def _run(self) -> None:
-        backoff = 1.0
+        backoff = FIRST_BACKOFF_SECONDS
         while not self._stopping.is_set():
-            has_answered = self._listen()
+            has_answered, reason = False, "the process that looks the champion up ended"
+            try:
+                has_answered = self._listen()
+            except Exception as error:  # no memory, no free file: it may be over the next time
+                reason = "the process that looks the champion up cannot be run"
+                with suppress(Exception):
+                    self._listener.not_looked_up(told(error))
             if self._stopping.is_set():
                 return
-            backoff = 1.0 if has_answered else min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
-            self._trouble("the process that looks the champion up ended")
+            backoff = FIRST_BACKOFF_SECONDS if has_answered else backoff
+            self._trouble(reason)
             self._stopping.wait(backoff)
+            backoff = min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
 
     def _listen(self) -> bool:
         """Start a child and take in its reports to the end; return whether there was any."""
@@ -157,8 +167,7 @@ class ChampionWatch:
             champion = Champion.open(folder, version, digest, population)
             self._listener.swapped_in(champion)
         except Exception as error:  # nothing in a bundle may end the service
-            problem = str(error) if isinstance(error, InputError) else type(error).__name__
-            self._listener.refused(version, problem)
+            self._listener.refused(version, told(error))
             self._refused_digest = digest
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             self._trouble(f"version {version} was refused")
@@ -196,12 +205,8 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """End the child: by the end of its stdin, else by force."""
-    try:
-        if child.stdin is not None:
-            child.stdin.close()
-    except OSError:
-        pass
+    """End the child, which removes what it has half downloaded; by force if it does not listen."""
+    child.send_signal(signal.SIGINT)
     try:
         child.wait(2)
     except subprocess.TimeoutExpired:

@@ -16,7 +16,7 @@ from features.errors import InputError
 from serving.ledger.errors import LedgerUnavailable
 from serving.ledger.schema import HEAD, VERSION_TABLE
 
-_WRITES = "closedwon_writes"
+_WRITES, _FILE = "closedwon_writes", "closedwon_file"
 _MIGRATION_LOCK = 0x636C6F7365  # any number of our own
 
 
@@ -38,10 +38,11 @@ def open_database(
         )
     shown = parsed.render_as_string(hide_password=True)
     try:
+        if is_file:
+            with _first_use_errors(shown):
+                _make_wal(Path(str(parsed.database)), busy_seconds)
         engine = _engine(parsed, busy_seconds)
         with _first_use_errors(shown):
-            if is_file:
-                _make_wal(Path(str(parsed.database)), busy_seconds)
             with engine.connect() as connection:
                 is_current = _version(connection) == HEAD
             if not is_current:
@@ -59,8 +60,11 @@ def writing(engine: Engine, is_synced: bool = False) -> Iterator[Connection]:
     """Give a connection whose transaction may write from its first statement on.
 
     A SQLite transaction that reads first and writes later can fail in between, so this one takes
-    the writer's place at once and waits for it. `is_synced` commits outlive a power cut.
+    the writer's place at once and waits for it. `is_synced` commits outlive a power cut. Raises
+    LedgerUnavailable where the file is not the one that was opened: what is written there is gone.
     """
+    if not is_in_place(engine):
+        raise LedgerUnavailable("its file was removed or replaced; restart what has it open")
     with engine.connect().execution_options(**{_WRITES: True}) as connection:
         slower = is_synced and engine.dialect.name == "sqlite"
         if slower:
@@ -71,6 +75,20 @@ def writing(engine: Engine, is_synced: bool = False) -> Iterator[Connection]:
         finally:
             if slower and not connection.invalidated:
                 _set(connection, "synchronous=NORMAL")
+
+
+def is_in_place(engine: Engine) -> bool:
+    """Whether the SQLite file that was opened is still there under its name."""
+    opened = engine.get_execution_options().get(_FILE)
+    return opened is None or opened == (opened[0], _identity(opened[0]))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set(connection: Connection, pragma: str) -> None:
@@ -116,9 +134,18 @@ def _engine(parsed: URL, busy_seconds: float) -> Engine:
     try:
         if parsed.get_backend_name() != "sqlite":
             return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40)
-        # Transactions begin where we say so; the driver would begin one at the first change.
-        arguments = {"timeout": busy_seconds, "check_same_thread": False, "isolation_level": None}
-        engine = create_engine(parsed, connect_args=arguments, pool_size=10, max_overflow=40)
+        path = Path(str(parsed.database))
+
+        def connect() -> sqlite3.Connection:
+            # A file that vanished is not made anew. Transactions begin where we say so; the driver
+            # would begin one at the first change.
+            return sqlite3.connect(
+                f"{path.as_uri()}?mode=rw", uri=True, timeout=busy_seconds,
+                check_same_thread=False, isolation_level=None,
+            )  # fmt: skip
+
+        engine = create_engine(parsed, creator=connect, pool_size=10, max_overflow=40)
+        engine.update_execution_options(**{_FILE: (path, _identity(path))})
     except (ArgumentError, NoSuchModuleError) as error:
         raise InputError(f"[serving] ledger cannot be used: {cause(error)}") from None
     event.listen(engine, "connect", _set_up_sqlite)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, Engine, Select, literal, select, union_all
+from sqlalchemy import Connection, Engine, Select, exists, literal, select, union_all
 
 from features.errors import InputError
 from features.outputs import written_aside
@@ -131,7 +131,8 @@ def _verdicts() -> Select[Any]:
 def _stage_changes() -> Any:
     """Return MQL moments and what sales made of them.
 
-    A rejected MQL has no change: whether it is disqualified is for the CRM to say.
+    A rejected MQL has no change: whether it is disqualified is for the CRM to say. Nor has an
+    answer that came when the lead was an MQL anew: it is about the one before.
     """
     nothing = literal(None).label("reason_code")
     moments = select(
@@ -139,9 +140,16 @@ def _stage_changes() -> Any:
         literal("closedwon").label("actor"), nothing, mqls.c.mql_at.label("recorded_at"),
     )  # fmt: skip
     at = verdicts.c.decided_at
+    answered, newer = mqls.alias(), mqls.alias()
+    is_late = exists().where(
+        answered.c.score_id == verdicts.c.mql_score_id,
+        newer.c.lead_id == verdicts.c.lead_id,
+        newer.c.mql_at > answered.c.mql_at,
+        newer.c.mql_at <= at,
+    )
     answers = [
         select(verdicts.c.lead_id, literal(stage), at, literal("sales"), verdicts.c.reason_code, at)
-        .where(verdicts.c.verdict == verdict)
+        .where(verdicts.c.verdict == verdict, ~is_late)
         for verdict, stage in (("accepted", "sal"), ("recycled", "recycled"))
     ]  # fmt: skip
     every = union_all(moments, *answers).subquery()

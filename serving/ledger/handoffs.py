@@ -11,7 +11,7 @@ from features.errors import InputError
 from serving.ledger.clock import ServiceLevel
 from serving.ledger.errors import UnknownLead
 from serving.ledger.packing import is_storable, iso
-from serving.ledger.schema import contacts, latest, scores, verdicts
+from serving.ledger.schema import contacts, latest, mqls, scores, verdicts
 
 _UNKNOWN = "The ledger has no score of this lead."
 VERDICTS = ("accepted", "rejected", "recycled")
@@ -28,32 +28,32 @@ def write_verdict(
     score_id: str | None,
     key_id: str | None,
 ) -> None:
-    """Note what sales says to the lead's newest MQL; a later verdict corrects the one before.
+    """Note what sales says to an MQL of the lead; a later verdict corrects the one before.
 
-    Raises UnknownLead, and InputError where there is no MQL to answer, for an unknown verdict,
-    reason code or score.
+    It is the newest MQL, or the one that `score_id` belongs to: the newest when that score was
+    made. An answer to an older one does not change where the lead stands. Raises UnknownLead, and
+    InputError where there is no MQL to answer, for an unknown verdict, reason code or score.
     """
     if verdict not in VERDICTS:
         raise InputError(f"verdict is none of {', '.join(VERDICTS)}.")
     if reason_code is not None and not _REASON_CODE.fullmatch(reason_code):
         raise InputError("reason_code is no code: 1 to 64 letters, digits, _ . : -")
     handoff = _newest_mql(connection, lead_id)
-    if score_id is not None and not is_storable(score_id):
-        raise InputError("score_id is no score of this lead.")
+    mql_score_id = handoff.mql_score_id
     if score_id is not None:
-        known = select(scores.c.lead_id).where(scores.c.score_id == score_id)
-        if connection.execute(known).scalar() != lead_id:
-            raise InputError("score_id is no score of this lead.")
+        mql_score_id = _mql_of(connection, lead_id, score_id)
     answer = {
         "lead_id": lead_id,
-        "mql_score_id": handoff.mql_score_id,
-        "score_id": score_id or handoff.mql_score_id,
+        "mql_score_id": mql_score_id,
+        "score_id": score_id or mql_score_id,
         "verdict": verdict,
         "reason_code": reason_code,
         "decided_at": now,
         "key_id": key_id,
     }
     connection.execute(insert(verdicts).values(answer))
+    if mql_score_id != handoff.mql_score_id:
+        return
     # Who was contacted stays so when the acceptance is noted after the fact.
     is_contacted = verdict == "accepted" and handoff.contacted_at is not None
     changed: dict[str, Any] = {
@@ -101,6 +101,21 @@ def read_handoff(
         "contact_due": iso(level.contact_due(handoff.mql_at)),
         "is_overdue": level.is_overdue(handoff.state, handoff.mql_at, handoff.contacted_at, now),
     }
+
+
+def _mql_of(connection: Connection, lead_id: str, score_id: str) -> str:
+    """Return the MQL that a score belongs to: the newest when it was made."""
+    known = select(scores.c.scored_at).where(
+        scores.c.score_id == score_id, scores.c.lead_id == lead_id
+    )
+    scored_at = connection.execute(known).scalar() if is_storable(score_id) else None
+    if scored_at is None:
+        raise InputError("score_id is no score of this lead.")
+    began = select(mqls.c.score_id).where(mqls.c.lead_id == lead_id, mqls.c.mql_at <= scored_at)
+    found: str | None = connection.execute(began.order_by(mqls.c.mql_at.desc())).scalar()
+    if found is None:
+        raise InputError("score_id is older than the lead's first MQL: nothing to answer then.")
+    return found
 
 
 def _newest_mql(connection: Connection, lead_id: str) -> Any:

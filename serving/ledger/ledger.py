@@ -61,7 +61,7 @@ class Ledger:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last commit went well and the writer is at work."""
+        """Whether the last commit went well, and the writer and its file are there."""
         return self._writer.is_healthy
 
     @property
@@ -76,8 +76,28 @@ class Ledger:
 
     @property
     def lost(self) -> int:
-        """Scores that could not be written, and never will be."""
+        """Scores that could not be written, and never will be, though nobody was told."""
         return self._writer.lost
+
+    @property
+    def written(self) -> int:
+        """Scores committed since the start."""
+        return self._writer.written
+
+    @property
+    def mqls_opened(self) -> int:
+        """MQL moments since the start, as committed."""
+        return self._writer.mqls_opened
+
+    @property
+    def erased(self) -> int:
+        """Scores that were not written, because their lead was erased meanwhile."""
+        return self._writer.erased
+
+    @property
+    def trouble(self) -> str:
+        """Why the last failed commit failed."""
+        return self._writer.trouble
 
     def close(self) -> None:
         """Write what waits and let go of the database."""
@@ -93,8 +113,9 @@ class Ledger:
         """Queue scores whose models are known; the future is done once they are committed.
 
         `durable` is for a caller who waits for it: the commit comes at once and outlives a power
-        cut. Never waits; raises LedgerFull where there is no room. A failed commit fails the
-        future with LedgerUnavailable, though the scores stay queued and are tried again.
+        cut, or fails the future with LedgerUnavailable, and then the scores are not written later.
+        Others are tried again until they are written. Never waits; raises LedgerFull where there
+        is no room, and LedgerUnavailable for `durable` scores while commits fail.
         """
         return self._writer.submit(records, durable)
 
@@ -156,10 +177,11 @@ class Ledger:
         score_id: str | None = None,
         key_id: str | None = None,
     ) -> dict[str, Any]:
-        """Note sales' answer (accepted, rejected, recycled) to the newest MQL of a lead.
+        """Note sales' answer (accepted, rejected, recycled) to an MQL of a lead.
 
-        Returns how far the MQL is: state, instants and `is_overdue`. Raises UnknownLead, and
-        InputError where there is no MQL to answer.
+        It is the newest, or the newest when `score_id` was made. Returns how far the newest is:
+        state, instants and `is_overdue`. Raises UnknownLead, and InputError where there is no MQL
+        to answer, or no such score of the lead.
         """
         with database_errors(), writing(self.engine) as connection:
             write_verdict(connection, lead_id, verdict, reason_code, now, score_id, key_id)

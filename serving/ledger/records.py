@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 from models.lead_scores import LeadScorer
 
+SKEW = 300_000_000
+"""How far clocks may differ, in microseconds: a score replaces a newer one of its lead unless it is
+more than this older."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
@@ -69,6 +73,7 @@ class ScoreRecord:
     "Of the lead's segment; None: nobody qualifies."
     grade: str
     qualified: bool
+    "What this score decides. Whether the lead was handed over before is told by its state."
     track: str
     why: str
     numbers: npt.NDArray[np.float32]
@@ -87,6 +92,8 @@ class ScoreRecord:
     timeline: dict[str, list[Any]] = field(default_factory=dict)
     """The newest engagement events the score saw, newest first, as columns: `occurred_at` in
     microseconds, `event_type`, and `channel`, `campaign`, `content`, `value` where any has one."""
+    recycled_at: int | None = None
+    "When the CRM last recycled the lead, as far as was known at `as_of`."
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "v001"
+HEAD = "v002"
 "The newest revision: a ledger at this one is opened without importing alembic."
 VERSION_TABLE = "closedwon_ledger_version"
 
@@ -150,6 +150,14 @@ Index(
 
 # A lead that is being erased: the triggers of the append-only tables let its rows go.
 erasing = Table("erasing", metadata, Column("lead_id", Text, primary_key=True))
+
+# Leads that were erased within a day: their older scores may still wait in a server's queue.
+erased = Table(
+    "erased",
+    metadata,
+    Column("lead_sha256", Text, primary_key=True),
+    Column("erased_at", BigInteger, nullable=False),
+)
 
 api_keys = Table(
     "api_keys",

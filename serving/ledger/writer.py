@@ -18,13 +18,15 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
-from serving.ledger.database import cause, writing
+from serving.ledger.database import cause, is_in_place, writing
 from serving.ledger.errors import LedgerFull, LedgerUnavailable
 from serving.ledger.packing import model_key
-from serving.ledger.records import ModelRecord, ScoreRecord
-from serving.ledger.writing import Keyed, Statements, write_batch
+from serving.ledger.records import SKEW, ModelRecord, ScoreRecord
+from serving.ledger.writing import Keyed, Statements, write_batch, write_nothing
 
 _LOG = logging.getLogger(__name__)
+# A command tells its user itself; a server's handlers get what is logged all the same.
+_LOG.addHandler(logging.NullHandler())
 
 CAPACITY = 10_000
 "Records that may wait."
@@ -52,8 +54,14 @@ class Writer:
         self.queued = 0
         "Records that are not committed yet."
         self.failed_commits = 0
+        self.written = 0
+        self.mqls_opened = 0
+        self.erased = 0
+        "Records that were not written, because their lead was erased meanwhile."
         self.lost = 0
-        "Records that could not be written, and never will be."
+        "Records that could not be written, and never will be, though nobody was told."
+        self.trouble = ""
+        "Why the last commit failed."
         self._engine = engine
         self._requalify_after_days = requalify_after_days
         self._capacity = capacity
@@ -73,7 +81,8 @@ class Writer:
     @property
     def is_healthy(self) -> bool:
         """Whether what is submitted now will most likely be written."""
-        return self._thread.is_alive() and not self._is_failing and not self._closing.is_set()
+        is_at_work = self._thread.is_alive() and not self._closing.is_set()
+        return is_at_work and not self._is_failing and is_in_place(self._engine)
 
     def know_model(self, model: ModelRecord) -> None:
         """Take scores of this version from now on; it is written with the first of them."""
@@ -93,7 +102,8 @@ class Writer:
     def submit(self, records: Sequence[ScoreRecord], durable: bool = False) -> Future[None]:
         """Queue `records`; the future is done when they are committed. Never waits.
 
-        Raises LedgerFull where they have no room.
+        Raises LedgerFull where they have no room, and where they are `durable` LedgerUnavailable
+        while commits fail: who is told so repeats the request, so they must not be written later.
         """
         committed: Future[None] = Future()
         # From now on nobody can cancel it: the writer answers whether or not somebody waits.
@@ -105,6 +115,8 @@ class Writer:
         with self._lock:
             if self._closing.is_set():
                 raise LedgerUnavailable("The ledger is closed.")
+            if durable and self._is_failing:
+                raise LedgerUnavailable(self.trouble)
             # What is larger than the queue may go when nothing else waits.
             if self.queued and self.queued + len(keyed) > self._capacity:
                 raise LedgerFull(f"{self.queued} scores wait to be written.")
@@ -131,7 +143,7 @@ class Writer:
         if record.is_backfill:
             return
         known = self._newest.get(record.lead_id)
-        if known is None or (known.as_of, known.scored_at) <= (record.as_of, record.scored_at):
+        if known is None or known.as_of <= record.as_of + SKEW:
             self._newest[record.lead_id] = record
 
     def _run(self) -> None:
@@ -141,23 +153,26 @@ class Writer:
             _LOG.error("ledger: %d scores could not be written", self.lost)
 
     def _take(self) -> list[_Submission]:
-        """Wait for a batch; an empty one means that all is written and the ledger closes."""
-        self._has_work.wait()
-        self._hurry.wait(LINGER_SECONDS)
-        with self._lock:
-            batch: list[_Submission] = []
-            rows = 0
-            while self._waiting and rows < BATCH:
-                batch.append(self._waiting.popleft())
-                rows += len(batch[-1].records)
-            self._waiting_rows -= rows
-            if not self._waiting and not self._closing.is_set():
-                self._has_work.clear()
-                self._hurry.clear()
-        return batch
+        """Wait for a batch; once the ledger closes, an empty one means that all is written."""
+        while True:
+            self._has_work.wait()
+            self._hurry.wait(LINGER_SECONDS)
+            with self._lock:
+                batch: list[_Submission] = []
+                rows = 0
+                while self._waiting and rows < BATCH:
+                    batch.append(self._waiting.popleft())
+                    rows += len(batch[-1].records)
+                self._waiting_rows -= rows
+                if not self._waiting and not self._closing.is_set():
+                    self._has_work.clear()
+                    self._hurry.clear()
+                # What waited may have been refused meanwhile.
+                if batch or self._closing.is_set():
+                    return batch
 
     def _write(self, batch: list[_Submission]) -> None:
-        """Commit a batch. It never raises: a failure is counted and told to those who wait."""
+        """Commit a batch, sooner or later. It never raises: a failure is counted and told."""
         pause = _FIRST_PAUSE
         while True:
             is_last_try = self._closing.is_set()
@@ -166,13 +181,11 @@ class Writer:
             except Exception as error:
                 self.failed_commits += 1
                 if _is_of_the_database(error):
-                    self._is_failing = True
-                    _LOG.warning("ledger: a commit failed: %s", cause(error))
-                    # Who waits gets an answer now; the records stay and are tried again.
-                    self._answer(batch, LedgerUnavailable(cause(error)))
+                    batch = self._refuse_durable(batch, cause(error))
                     if is_last_try:
-                        self._settle(batch, is_lost=True)
+                        self._give_up(batch, cause(error))
                         return
+                    # What is left is tried again; without any, so is the database.
                     self._closing.wait(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
                 elif len(batch) > 1:
@@ -182,13 +195,13 @@ class Writer:
                     return
                 else:
                     _LOG.error("ledger: scores were refused: %s", type(error).__name__)
-                    self._answer(batch, LedgerUnavailable(type(error).__name__))
-                    self._settle(batch, is_lost=True)
+                    self._give_up(batch, type(error).__name__)
                     return
             else:
                 self._is_failing = False
                 self._settle(batch)
-                self._answer(batch)
+                for submission in batch:
+                    submission.committed.set_result(None)
                 return
 
     def _commit(self, batch: list[_Submission]) -> None:
@@ -196,37 +209,52 @@ class Writer:
         records = [keyed for submission in batch for keyed in submission.records]
         is_durable = any(submission.is_durable for submission in batch)
         with writing(self._engine, is_synced=is_durable) as connection:
-            write_batch(
+            if not records:
+                write_nothing(connection)
+                return
+            written = write_batch(
                 connection,
                 self._statements,
                 list(new_models.values()),
                 records,
                 self._requalify_after_days,
             )
+        self.written += written.scores
+        self.mqls_opened += written.mqls
+        self.erased += written.erased
         if new_models:
             with self._lock:
                 for key in new_models:
                     del self._new_models[key]
 
-    def _settle(self, batch: list[_Submission], is_lost: bool = False) -> None:
+    def _refuse_durable(self, batch: list[_Submission], trouble: str) -> list[_Submission]:
+        """Note that commits fail, and fail all durable submissions; return the batch's others."""
+        _LOG.warning("ledger: a commit failed: %s", trouble)
+        with self._lock:
+            self.trouble, self._is_failing = trouble, True
+            waiting = [*batch, *self._waiting]
+            refused = [one for one in waiting if one.is_durable]
+            self._waiting_rows -= sum(len(one.records) for one in self._waiting if one.is_durable)
+            self._waiting = deque(one for one in self._waiting if not one.is_durable)
+        self._settle(refused)
+        for submission in refused:
+            submission.committed.set_exception(LedgerUnavailable(trouble))
+        return [submission for submission in batch if not submission.is_durable]
+
+    def _give_up(self, batch: list[_Submission], trouble: str) -> None:
+        self._settle(batch)
+        for submission in batch:
+            self.lost += len(submission.records)
+            submission.committed.set_exception(LedgerUnavailable(trouble))
+
+    def _settle(self, batch: list[_Submission]) -> None:
         """Forget a batch: from now on the database knows it, or nobody does."""
         with self._lock:
             for submission in batch:
                 self.queued -= len(submission.records)
-                self.lost += len(submission.records) * is_lost
                 for record, _ in submission.records:
                     if self._newest.get(record.lead_id) is record:
                         del self._newest[record.lead_id]
-
-    @staticmethod
-    def _answer(batch: list[_Submission], error: Exception | None = None) -> None:
-        for submission in batch:
-            if submission.committed.done():
-                continue
-            if error is None:
-                submission.committed.set_result(None)
-            else:
-                submission.committed.set_exception(error)
 
 
 def _is_of_the_database(error: Exception) -> bool:
@@ -234,6 +262,7 @@ def _is_of_the_database(error: Exception) -> bool:
     is_gone = isinstance(error, DBAPIError) and error.connection_invalidated
     # DatabaseError itself is a damaged file; its other kinds are about values and statements.
     return is_gone or type(error) in (
+        LedgerUnavailable,
         DatabaseError,
         InterfaceError,
         InternalError,

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
+from serving.ledger.erasing import left_out
 from serving.ledger.packing import LATEST_OF_SCORE, Row, latest_row, model_row, score_row
-from serving.ledger.records import ModelRecord, ScoreRecord
-from serving.ledger.schema import latest, models, mqls, scores
+from serving.ledger.records import SKEW, ModelRecord, ScoreRecord
+from serving.ledger.schema import erasing, latest, models, mqls, scores
 
 DAY = 86_400_000_000
 
@@ -59,19 +70,24 @@ class Statements:
     def of(cls, dialect: Dialect) -> Statements:
         """Compile them."""
         new = _upsert(dialect)(latest)
-        # A batch over older data does not take the place of a newer score.
-        is_newer = or_(
-            latest.c.as_of < new.excluded.as_of,
-            and_(
-                latest.c.as_of == new.excluded.as_of, latest.c.scored_at <= new.excluded.scored_at
-            ),
-        )
+        # A batch over older data does not take the place of a newer score; one that came a moment
+        # later, by a clock that is slow, does.
+        is_new = latest.c.as_of <= new.excluded.as_of + literal_column(str(SKEW))
         changed = {name: new.excluded[name] for name in LATEST_OF_SCORE[1:]}
-        keep = new.on_conflict_do_update(index_elements=["lead_id"], set_=changed, where=is_newer)
+        keep = new.on_conflict_do_update(index_elements=["lead_id"], set_=changed, where=is_new)
         return cls(
             Statement.of(insert(scores), scores.columns.keys(), dialect),
             Statement.of(keep, LATEST_OF_SCORE, dialect),
         )
+
+
+class Written(NamedTuple):
+    """What became of a batch, in scores."""
+
+    scores: int
+    mqls: int
+    erased: int
+    "Left out, because their lead was erased after they were made."
 
 
 def write_batch(
@@ -80,20 +96,31 @@ def write_batch(
     new_models: Sequence[ModelRecord],
     records: Sequence[Keyed],
     requalify_after_days: int | None,
-) -> None:
+) -> Written:
     """Write `records` in their order; the caller commits."""
+    gone = left_out(connection, [record for record, _ in records])
+    kept = [keyed for keyed in records if keyed[0].score_id not in gone] if gone else records
+    n_mqls = 0
     if new_models:
         add = _upsert(connection.dialect)(models).on_conflict_do_nothing()
         names = models.columns.keys()
         rows = [dict(zip(names, model_row(model), strict=True)) for model in new_models]
         connection.execute(add, rows)
-    for turn in _turns(records):
+    for turn in _turns(kept):
         statements.add_scores.run(connection, [score_row(*keyed) for keyed in turn])
         present = [record for record, _ in turn if not record.is_backfill]
         statements.keep_latest.run(connection, [latest_row(record) for record in present])
         opened = _new_mqls(connection, present, requalify_after_days)
         if opened:
             _open_handoffs(connection, opened)
+            n_mqls += len(opened)
+    return Written(len(kept), n_mqls, len(records) - len(kept))
+
+
+def write_nothing(connection: Connection) -> None:
+    """Write a row and take it away again: whether the database can be written to."""
+    connection.execute(insert(erasing).values(lead_id=""))
+    connection.execute(delete(erasing).where(erasing.c.lead_id == ""))
 
 
 def _upsert(dialect: Dialect) -> Callable[[Table], Any]:
@@ -118,28 +145,32 @@ def _turns(records: Sequence[Keyed]) -> Iterator[list[Keyed]]:
 def _new_mqls(
     connection: Connection, records: Sequence[ScoreRecord], requalify_after_days: int | None
 ) -> list[ScoreRecord]:
-    """Return the records that make their lead an MQL, in words: qualified, and none is open."""
+    """Return the qualified records that make their lead an MQL: those whose lead has none open.
+
+    What was answered `qualified` counts, whether or not a newer score of the lead is there. An MQL
+    ends when sales recycles it here, with what was seen since; when the CRM recycles the lead
+    after all that we know of the MQL; or after `requalify_after_days`.
+    """
     qualified = [record for record in records if record.qualified]
     if not qualified:
         return []
-    asked = select(
-        latest.c.lead_id, latest.c.score_id, latest.c.state, latest.c.mql_at, latest.c.answered_at
-    ).where(latest.c.lead_id.in_([record.lead_id for record in qualified]))
+    asked = select(latest.c.lead_id, latest.c.state, latest.c.mql_at, latest.c.answered_at)
+    asked = asked.where(latest.c.lead_id.in_([record.lead_id for record in qualified]))
     found = {row[0]: row[1:] for row in connection.execute(asked)}
     opened = []
     for record in qualified:
-        score_id, state, mql_at, answered_at = found[record.lead_id]
-        # A score that came after a newer one of the same lead decides nothing any more.
-        if score_id != record.score_id:
+        state, mql_at, answered_at = found[record.lead_id]
+        if mql_at is None:
+            opened.append(record)
             continue
+        known_at = max(mql_at, answered_at or mql_at)
+        is_recycled = state == "recycled" and record.as_of >= answered_at
+        is_recycled |= record.recycled_at is not None and record.recycled_at > known_at
         is_due = (
             requalify_after_days is not None
-            and mql_at is not None
             and record.scored_at >= mql_at + requalify_after_days * DAY
         )
-        # Only what was seen since sales recycled the lead can make it an MQL again.
-        is_recycled = state == "recycled" and record.as_of >= answered_at
-        if mql_at is None or is_recycled or is_due:
+        if is_recycled or is_due:
             opened.append(record)
     return opened
 

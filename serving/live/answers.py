@@ -111,11 +111,25 @@ class Timelines:
         self._rows: dict[str, list[int]] = {}
         for row, lead in enumerate(self._events["lead_id"]):
             self._rows.setdefault(lead, []).append(row)
+        self._merged: dict[str, set[tuple[str, int]]] = {}
+        "By survivor: who was merged into it, and since when that is known."
+        leads = request.slice.tables["leads"].columns
+        into = leads.get("merged_into", ())
+        if any(into):
+            recorded = leads.get("recorded_at") or [None] * len(into)
+            for lead, other, at in zip(leads["lead_id"], into, recorded, strict=True):
+                if other is not None:
+                    self._merged.setdefault(other, set()).add((lead, at or 0))
 
     def of_lead(self, lead: str, as_of: int) -> dict[str, list[Any]]:
-        """Return the newest events of a lead that were known before `as_of`, as columns."""
-        events, rows = self._events, self._rows.get(lead)
-        if rows is None:
+        """Return the newest events of a lead that were known before `as_of`, as columns.
+
+        What leads did that were merged into it is its own.
+        """
+        events, rows = self._events, self._rows.get(lead, [])
+        if lead in self._merged:
+            rows = [row for one in self._known_as(lead, as_of) for row in self._rows.get(one, ())]
+        if not rows:
             return {}
         occurred, recorded = events["occurred_at"], events.get("recorded_at")
         if recorded is None:
@@ -128,3 +142,14 @@ class Timelines:
             for name, values in events.items()
             if name in TIMELINE_COLUMNS
         }
+
+    def _known_as(self, lead: str, as_of: int) -> list[str]:
+        """Return the lead and all that were merged into it, through others too."""
+        found = {lead: None}
+        ahead = [lead]
+        while ahead:
+            for one, known in self._merged.get(ahead.pop(), ()):
+                if known < as_of and one not in found:
+                    found[one] = None
+                    ahead.append(one)
+        return [*found]

@@ -30,8 +30,8 @@ _NOT_AN_INSTANT = "is no instant: write it as 2026-05-31T14:00:00Z"
 _NOT_A_NUMBER = "is no number: write it as 1234.5, without units or separators"
 _LOOSE_INSTANT = re.compile(
     r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
-    r"(?:[T ] ?(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?"
-    r" ?(?:(Z|UTC|GMT)|([+-])(\d{1,2}):?(\d{2})?)?",
+    r"(?:[T ] ?(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?"
+    r" ?(?:(Z|UTC|GMT)|([+-])(\d{1,2}):?(\d{2})?)?)?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -47,7 +47,7 @@ def read_id(cell: Any) -> str | None:
             raise CellError("is true or false; an id is text or a whole number")
         cell = _plain_text(cell)
     text: str = cell.strip(_BLANKS)
-    if text.endswith(".0") and text[:-2].removeprefix("-").isdecimal():
+    if text.endswith(".0") and text.isascii() and text[:-2].removeprefix("-").isdecimal():
         text = text[:-2]
     return _checked(text, LONGEST_ID)
 
@@ -79,7 +79,7 @@ def read_number(cell: Any) -> float | None:
         text = cell.strip(_BLANKS)
         if not text or text.lower() == "nan":
             return None
-        if "_" in text:
+        if "_" in text or not text.isascii():
             raise CellError(_NOT_A_NUMBER)
         cell = text
     elif not isinstance(cell, int | float):
@@ -94,11 +94,14 @@ def read_number(cell: Any) -> float | None:
 
 
 def read_instant(cell: Any) -> int | None:
-    """Return an instant as microseconds since 1970: ISO 8601 with an offset, without one UTC."""
+    """Return an instant as microseconds since 1970: ISO 8601 with an offset, without one UTC.
+
+    A time of day has a colon, so a cell without one is a day.
+    """
     if cell.__class__ is not str:
         raise CellError(_NOT_AN_INSTANT)
-    # fromisoformat also takes weeks (2026-W05-1) and any letter between day and time
-    is_iso = cell[10:11] in ("T", " ") and cell[4:8:3] == "--"
+    # fromisoformat also takes weeks (2026-W05-1), 140000, and any letter between day and time
+    is_iso = cell[10:11] in ("T", " ") and cell[4:8:3] == "--" and cell[13:14] == ":"
     try:
         moment = datetime.fromisoformat(cell) if is_iso else _loose(cell)
     except ValueError:
@@ -115,7 +118,7 @@ def read_instant(cell: Any) -> int | None:
 def read_instants(cells: list[Any]) -> list[int | None]:
     """Return a column of instants; those of one common form in a third of the time."""
     try:
-        if all([len(c) == 20 and c[4] + c[7] + c[10] + c[19] == "--TZ" for c in cells]):  # noqa: C419
+        if all([len(c) == 20 and c[4] + c[7] + c[10:14:3] + c[19] == "--T:Z" for c in cells]):  # noqa: C419
             instants = [(datetime.fromisoformat(c) - _EPOCH_UTC) // _MICROSECOND for c in cells]
             if min(instants) >= OLDEST:
                 return [*instants]

@@ -3,11 +3,15 @@
 From the score of then (t0) to the one of now (t1), one thing at a time, each state scored by the
 old model:
 
-1. fields: the attributes of now, all else as of t0. What this request's rows say of t0 differently
-   from those scored then (rows that came late, or were left out) belongs here too.
-2. time: the rows known before t0, as of t1.
+1. fields: the values of then, with the attributes of now; and, if the lead belongs to another
+   account now, what is read from its account, as if that had been so at t0 already.
+2. time: the rows known before t0, as of t1. Where this request says of t0 something else than was
+   scored then (rows that came late without a `recorded_at`, or were left out) the value stays.
 3. new events: all rows, as of t1.
 4. model version: the same, by the model of now.
+
+That a lead belongs to another account is told by dated rows of it, or else by other attributes of
+its account.
 
 The four differences add up to the difference of the two probabilities. Where the old model is not
 to be had, the model of now scores the states, and the whole rest is the model version's.
@@ -27,7 +31,8 @@ from models.lead_scores import LeadScore, LeadScorer
 from models.wording import points_text
 from serving.ledger.records import PreviousScore
 from serving.live.answers import instant_text
-from serving.live.earlier import Parts, earlier
+from serving.live.earlier import Parts, earlier, recorded_before
+from serving.live.parting import as_scored, parted, with_fields
 from serving.live.placing import Scored
 from serving.live.requests import RequestError, ScoreRequest
 from serving.live.views import Features, Pairs, View, row_of
@@ -61,8 +66,8 @@ class _State:
 
     probability: float
     contributions: Floats
-    text: Callable[[int], str] | None = None
-    "By concept; None where its words are not known any more."
+    text: Callable[[int, Mapping[str, str]], str] | None = None
+    "Of a concept; None where its words are not known any more."
 
     @classmethod
     def of(cls, score: LeadScore) -> _State:
@@ -76,11 +81,12 @@ def changes(
     asked: Iterable[Later],
     then: Mapping[str, Features],
     older: Callable[[str], LiveScorer | None],
+    said: Mapping[str, str],
 ) -> dict[str, dict[str, Any]]:
     """Return the change of each lead that has one; none for a score older than its last one.
 
     `then`: the features of each lead as the request has them at its last score, of the model of
-    now.
+    now. `said`: what to say of a missing feature, by its name, where its table was not sent.
     """
     by_version: dict[str, list[Later]] = {}
     for one, previous in asked:
@@ -91,7 +97,7 @@ def changes(
         model, its_view = _model_of(version, live, view, request, older)
         states = _states(model, live, its_view, group, then, is_known=model.version == version)
         for (one, previous), steps in states:
-            found[one.lead_id] = _change(one, previous, steps, live.version)
+            found[one.lead_id] = _change(one, previous, steps, live.version, said)
     return found
 
 
@@ -130,13 +136,19 @@ def _states(
     if model is not live:  # its features may be others
         found = view.features([(one.lead_id, one.as_of) for one, _ in group])
         at_last = {one.lead_id: row_of(found, place) for place, (one, _) in enumerate(group)}
-    for later, then, aged in _looked_back(model, live, view, group, then_of):
+    for later, then, aged, renewed in _looked_back(model, live, view, group, then_of):
         one, previous = later
         now = at_last.get(one.lead_id) or row_of(one.features, one.row)
         last = _State.of(one.score)
         was = _State(previous.probability, previous.log_odds)
         steps: list[Features | _State] = [was] if is_known else [then]
-        after_fields = _with_fields(model, then, now)
+        before = then
+        if is_known and not _are_same(model, then, previous):
+            before = as_scored(model, previous, then)
+        if before is then and renewed is None:
+            after_fields = with_fields(model, then, now)
+        else:
+            after_fields, aged = parted(model, before, then, renewed, aged, now)
         # What was scored already is not scored again: most often nothing but time has passed.
         is_same = is_known and _are_same(model, after_fields, previous)
         steps.append(was if is_same else after_fields)
@@ -173,8 +185,11 @@ def _looked_back(
     view: View,
     group: Sequence[Later],
     then_of: Mapping[str, Features],
-) -> Iterator[tuple[Later, Features, Features]]:
-    """Yield each lead with its features at t0 and at t1, both from what was known at t0."""
+) -> Iterator[tuple[Later, Features, Features, Features | None]]:
+    """Yield each lead with its features at t0 and at t1, both from what was known at t0.
+
+    The last: those at t0 if the lead had belonged to the account of now; None if it did.
+    """
     parts = Parts(view.tables) if len(view.codes) > 1 else None
     quiet: list[Later] = []
     budget = MOST_ROWS
@@ -183,20 +198,26 @@ def _looked_back(
         budget -= n_rows
         if budget < 0:
             break
-        rows = earlier(tables, previous.as_of, one.lead_id)
-        if rows is not None:
+        known = earlier(tables, previous.as_of, one.lead_id)
+        rows = tables if known is None else known
+        renewed = None
+        if _has_moved(view, _pairs((one, previous))):
+            moved = recorded_before(rows, previous.as_of, one.lead_id)
+            at_then = View.of(model.snapshots, moved, view.population)
+            renewed = at_then.features([(one.lead_id, previous.as_of)])
+        if known is not None or (renewed is not None and model is not live):
             before = View.of(model.snapshots, rows, view.population)
             found = before.features(_pairs((one, previous)))
-            yield (one, previous), row_of(found, 0), row_of(found, 1)
+            yield (one, previous), row_of(found, 0), row_of(found, 1), renewed
         elif model is live:
             now = row_of(one.features, one.row)
-            yield (one, previous), then_of[one.lead_id], now
+            yield (one, previous), then_of[one.lead_id], now, renewed
         else:
             quiet.append((one, previous))
     if quiet:
         found = view.features([pair for later in quiet for pair in _pairs(later)])
         for place, later in enumerate(quiet):
-            yield later, row_of(found, 2 * place), row_of(found, 2 * place + 1)
+            yield later, row_of(found, 2 * place), row_of(found, 2 * place + 1), None
 
 
 def _pairs(later: Later) -> Pairs:
@@ -204,14 +225,12 @@ def _pairs(later: Later) -> Pairs:
     return [(one.lead_id, previous.as_of), (one.lead_id, one.as_of)]
 
 
-def _with_fields(model: LiveScorer, features: Features, now: Features) -> Features:
-    """Return one row of features with the attributes, and what is read off them, of now."""
-    plans = model.snapshots.plans
-    numbers = features[0].copy()
-    for _, _, columns in plans.attribute_numbers:
-        numbers[:, columns] = now[0][:, columns]
-    fields = {feature.name: now[1][feature.name] for feature, _ in plans.attribute_categories}
-    return numbers, features[1] | fields
+def _has_moved(view: View, pairs: Pairs) -> bool:
+    """Return whether the lead's account differs between two instants, as the request dates it."""
+    if len(view.codes) == len(view.tables["leads"]["lead_id"]):  # no history of any lead
+        return False
+    then, now = view.standing(pairs).accounts.tolist()
+    return bool(then != now)
 
 
 def _scored(scorer: LeadScorer, rows: Sequence[Features]) -> list[LeadScore]:
@@ -224,7 +243,11 @@ def _scored(scorer: LeadScorer, rows: Sequence[Features]) -> list[LeadScore]:
 
 
 def _change(
-    one: Scored, previous: PreviousScore, states: Sequence[_State], version: str
+    one: Scored,
+    previous: PreviousScore,
+    states: Sequence[_State],
+    version: str,
+    said: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the change as JSON, from the states then, after each step, and now."""
     total = one.score.probability - previous.probability
@@ -238,7 +261,7 @@ def _change(
         elif abs(amount) < _TOLD_FROM:
             text = _NOTHING[what]
         else:
-            text = _moved(before, after, amount)
+            text = _moved(before, after, amount, said)
         parts.append({"what": what, "points": amount, "text": text})
     return {
         "previous": {
@@ -257,12 +280,12 @@ def _version_text(old: str, new: str) -> str:
     return _NOTHING["model version"] if old == new else f"Model {new} took the place of model {old}"
 
 
-def _moved(before: _State, after: _State, points: float) -> str:
+def _moved(before: _State, after: _State, points: float, said: Mapping[str, str]) -> str:
     """Return the one or two concepts that moved most in the direction of `points`, in words."""
     moved = (after.contributions - before.contributions)[:-1] * np.sign(points)
     most = np.argsort(-moved, kind="stable")[:2]
     named = [int(place) for place in most if moved[place] > max(0, moved[most[0]] / 3)]
-    texts = [after.text(place) for place in named if after.text is not None]
+    texts = [after.text(place, said) for place in named if after.text is not None]
     return "; ".join(dict.fromkeys(texts)) or "Several small things"
 
 

@@ -24,6 +24,8 @@ from features.snapshots import Past
 from models.calibration import Floats
 from serving.live.earlier import Parts
 from serving.live.placing import Scored
+from serving.live.reads import STANDING
+from serving.live.requests import ScoreRequest
 from serving.live.views import View
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ Way = dict[str, int]
 "Event type -> how many more of it."
 
 
-def crossing(live: LiveScorer, view: View, placed: Scored, now: int) -> dict[str, Any]:
+def crossing(live: LiveScorer, view: View, placed: Scored, request: ScoreRequest) -> dict[str, Any]:
     """Return `reached`, `ways` (events, probability, text; smallest first) and `text`.
 
     The ways are the smallest sets of events that reach the cutoff, at most three, the surest
@@ -53,12 +55,16 @@ def crossing(live: LiveScorer, view: View, placed: Scored, now: int) -> dict[str
     score, types = placed.score, event_types_ahead(live.scorer.catalogue)
     if score.cutoff is None:
         return _none("The model has no cutoff, so no lead qualifies.")
+    if request.is_backfill or placed.as_of < request.as_of:
+        return _none("The lead is scored as of the past: what it does next changes nothing.")
+    if not placed.is_eligible and not {*STANDING} <= view.tables.keys():
+        return _none(
+            "Opportunities or stage changes were not in the request, so it cannot qualify."
+        )
     if not placed.is_eligible:
         return _none("The lead is with sales already, so it cannot become an MQL now.")
     if score.qualified:
         return {"reached": True, "ways": [], "text": "The lead is over the cutoff already."}
-    if placed.as_of < now:
-        return _none("The lead is scored as of the past: what it does next changes nothing.")
     if "engagement_events" not in view.tables:
         return _none("Engagement events were not in the request.")
     if not types:
@@ -79,7 +85,7 @@ def crossing(live: LiveScorer, view: View, placed: Scored, now: int) -> dict[str
         over = [place for place in np.argsort(-reached, kind="stable") if reached[place] >= cutoff]
         if over:
             return _reached([(ways[place], float(reached[place])) for place in over[:MOST_WAYS]])
-    return _none("None of the things the lead could do next would carry it over the cutoff alone.")
+    return _none("None of up to three more events we tried would carry it over the cutoff.")
 
 
 def event_types_ahead(catalogue: Catalogue) -> list[str]:

@@ -88,6 +88,24 @@ def _known_since_creation(leads: Rows, lead_id: str) -> Rows:
     return {**leads, "recorded_at": recorded}
 
 
+def recorded_before(tables: Mapping[str, Rows], instant: int, lead_id: str) -> dict[str, Rows]:
+    """Return the rows with all that is said of the lead recorded before `instant`."""
+    leads = tables["leads"]
+    recorded = [*leads["recorded_at"]]
+    own = [row for row, one in enumerate(leads["lead_id"]) if one == lead_id]
+    late = sorted((recorded[row] or 0, row) for row in own if (recorded[row] or 0) >= instant)
+    for place, (_, row) in enumerate(late):
+        recorded[row] = instant - len(late) + place
+    return {**tables, "leads": {**leads, "recorded_at": recorded}}
+
+
+def _links(name: str, rows: Rows) -> list[tuple[str, Sequence[Any]]]:
+    """Return the columns of a table that link its rows to others, by what they name."""
+    return [
+        (_KINDS.get(column, column), rows[column]) for column in _LINKS[name] if rows.get(column)
+    ]
+
+
 class Parts:
     """The rows of a request by what is linked: a lead's part holds all that can concern it."""
 
@@ -97,7 +115,7 @@ class Parts:
         self._cut: dict[tuple[str, str], dict[str, Rows]] = {}
         self._rows: dict[tuple[str, str], dict[str, list[int]]] = {}
         for name, rows in tables.items():
-            columns = [(_KINDS.get(c, c), rows[c]) for c in _LINKS[name] if rows.get(c)]
+            columns = _links(name, rows)
             for row in range(len(rows[_LINKS[name][0]])):
                 nodes = [(kind, ids[row]) for kind, ids in columns if ids[row] is not None]
                 for node in nodes[1:]:
@@ -121,6 +139,16 @@ class Parts:
                 for name, rows in self._tables.items()
             }
         return root, self._cut[root], sum(map(len, chosen.values()))
+
+    def of_lead(self, lead_id: str) -> tuple[str, str]:
+        """Return what names the part of a lead."""
+        return self._root(("lead_id", lead_id))
+
+    def of_row(self, name: str, row: int, unread: str | None) -> tuple[str, str] | None:
+        """Return what names the part of a row; None if it may be any: the `unread` column links."""
+        ids = [(kind, ids[row]) for kind, ids in _links(name, self._tables[name])]
+        known = [one for one in ids if one[1] is not None]
+        return self._root(known[0]) if known and unread not in _LINKS[name] else None
 
     def _root(self, node: tuple[str, str]) -> tuple[str, str]:
         path = []

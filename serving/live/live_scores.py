@@ -48,15 +48,16 @@ class LiveScorer:
     ) -> LiveScorer:
         """Return the live scorer of a model; `digest` is its bundle's."""
         lead_scorer, catalogue = LeadScorer.of(scorer), scorer.catalogue
+        snapshots = LiveSnapshots.of(catalogue)
         record = ModelRecord.of(lead_scorer, version, digest)
         return cls(
             scorer,
             version,
             lead_scorer,
             record,
-            LiveSnapshots.of(catalogue),
+            snapshots,
             population_of(catalogue, population),
-            Reads.of(catalogue),
+            Reads.of(catalogue, snapshots.plans.event_columns),
             is_of_flat_export(catalogue),
             stage_feature(catalogue),
         )
@@ -71,11 +72,14 @@ class LiveScorer:
         """Return the scores of the request's leads in the population, and an error for the rest.
 
         `previous`: the last score of each lead that has one; `older`: the model of a version, None
-        if it is not to be had. Raises RequestError for a request of another kind than the model's,
-        and for an incomplete one that says it must not be.
+        if it is not to be had. Without the tables of STANDING no lead is eligible, so none is
+        qualified; nor is one as of the past. Raises RequestError for a request of another kind than
+        the model's, and for an incomplete one that says it must not be.
         """
         view, unread = self.view(request)
         placed, errors = self._place(request, view)
+        if not unread.knows_standing:
+            placed = [one._replace(is_eligible=False) for one in placed]
         if request.require_complete:
             _refuse_incomplete(unread, placed)
         compared = {} if request.is_backfill else previous
@@ -86,16 +90,17 @@ class LiveScorer:
         n_leads = len(placed)
         found = view.features([*((one.lead_id, one.as_of) for one in placed), *back])
         features = rows_of(found, slice(0, n_leads)) if back else found
-        scores = self.lead_scorer.score(*features, [one.is_eligible for one in placed])
+        may_qualify = [one.is_eligible and not request.is_backfill for one in placed]
+        scores = self.lead_scorer.score(*features, may_qualify)
         scored = [Scored(*one, features, row, scores[row]) for row, one in enumerate(placed)]
         changed: dict[str, dict[str, Any]] = {}
         if back:
             then = {lead: row_of(found, n_leads + row) for row, (lead, _) in enumerate(back)}
             again = [(one, compared[one.lead_id]) for one in scored if one.lead_id in compared]
-            changed = changes(self, view, request, again, then, older)
+            changed = changes(self, view, request, again, then, older, unread.said)
         crossed: dict[str, dict[str, Any]] = {}
         if request.crossing:
-            crossed = {one.lead_id: crossing(self, view, one, request.as_of) for one in scored}
+            crossed = {one.lead_id: crossing(self, view, one, request) for one in scored}
         timelines = Timelines(request)
         records = [
             self._record(
@@ -104,6 +109,7 @@ class LiveScorer:
                     "change": changed.get(one.lead_id),
                     "crossing": crossed.get(one.lead_id),
                     "timeline": timelines.of_lead(one.lead_id, one.as_of),
+                    "recycled_at": view.recycled_at(one.lead_id, one.as_of),
                 },
             )
             for one in scored
@@ -160,7 +166,8 @@ class LiveScorer:
             cutoff=score.cutoff,
             grade=score.grade,
             qualified=score.qualified,
-            track=track_of(placed.is_eligible, score.qualified, stage),
+            # with sales, for all one knows, is no lead of which nobody knows
+            track=track_of(placed.is_eligible or not unread.knows_standing, score.qualified, stage),
             why=score.why(unread.said),
             numbers=np.array(numbers[row]),
             categories=tuple([categories[name][row] for name in self.model_record.categories]),

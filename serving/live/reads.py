@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ _SAID = {
     "stage_changes": "Stage changes were not in the request",
 }
 "Instead of what a missing value means otherwise."
+STANDING = ("opportunities", "stage_changes")
+"Without both of them nobody knows whether a lead is with sales, or a customer."
 _ATTRIBUTE_TABLES = (("leads", "lead_id"), ("accounts", "account_id"))
 
 
@@ -37,6 +39,16 @@ def tables_read(catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(name for name in CONTRACT if name in read)
 
 
+def _tables_asked(catalogue: Catalogue) -> tuple[str, ...]:
+    """Return the tables of a complete request, with those that say where a lead stands."""
+    asked = {*tables_read(catalogue)}
+    if "opportunities" in asked:
+        asked.add("opportunity_leads")
+    if not is_of_flat_export(catalogue):
+        asked.update(STANDING)
+    return tuple(name for name in CONTRACT if name in asked)
+
+
 def _table_of(feature: Feature) -> str:
     if feature.aggregation in _OF_ATTRIBUTES:
         return feature.stream.partition(".")[0]
@@ -47,6 +59,16 @@ def _table_of(feature: Feature) -> str:
     return "opportunities" if feature.concept.endswith("opportunities") else "leads"
 
 
+def is_of_account(feature: Feature) -> bool:
+    """Return whether a feature is read from the lead's account."""
+    is_attribute = _table_of(feature) == "accounts"
+    return (
+        is_attribute
+        or feature.aggregation in BY_ACCOUNT
+        or feature.aggregation.startswith("account_")
+    )
+
+
 @dataclass(frozen=True)
 class Reads:
     """What one catalogue reads, looked up once."""
@@ -54,12 +76,16 @@ class Reads:
     tables: tuple[str, ...]
     attributes: dict[str, dict[str, Callable[[Any], Any]]]
     "Of leads and accounts: column -> how its cells are read."
+    columns: dict[str, tuple[str, ...]]
+    "Of leads and accounts: what each lead's rows must hold, if only null."
+    event_columns: tuple[str, ...]
+    "Columns of the events that are read besides the required ones."
     said: dict[str, dict[str, str]]
     "By table: what to say of each of its features when the table was not sent."
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> Reads:
-        """Return what `catalogue` reads."""
+    def of(cls, catalogue: Catalogue, event_columns: Iterable[str]) -> Reads:
+        """Return what `catalogue` reads, of the events `event_columns`."""
         numbers = {
             f.stream
             for f in catalogue.features
@@ -76,7 +102,11 @@ class Reads:
                 attributes[table][column] = read_number if is_number else read_category
         if catalogue.account_from == "email_domain":
             attributes["leads"].setdefault(EMAIL_DOMAIN, read_category)
-        return cls(tables_read(catalogue), attributes, said)
+        columns = {table: tuple(found) for table, found in attributes.items()}
+        if catalogue.account_from == "account_id" and any(map(is_of_account, catalogue.features)):
+            columns["leads"] += ("account_id",)
+        events = tuple(sorted(event_columns))
+        return cls(_tables_asked(catalogue), attributes, columns, events, said)
 
     def rows(self, found: Slice) -> tuple[dict[str, Rows], Unread]:
         """Return the typed columns of all tables, attributes as the model knows them."""
@@ -99,7 +129,21 @@ class Unread:
     def __init__(self, reads: Reads, found: Slice) -> None:
         self._reads = reads
         self._tables = found.tables
-        self.tables = tuple(name for name in reads.tables if name not in found.tables)
+        self._partial = found.partial
+        tables = [name for name in reads.tables if name not in found.tables]
+        self.knows_standing = not {*STANDING} & {*tables}
+        self.said = {
+            feature: text for name in tables for feature, text in reads.said.get(name, {}).items()
+        }
+        events = found.tables.get("engagement_events")
+        if events is not None and events.rows:
+            tables += [
+                f"{events.name}.{column}"
+                for column in reads.event_columns
+                if column not in events.columns
+            ]
+        self.tables = (*tables,)
+        "Unknown of every lead."
         self.cells: dict[tuple[str, int], list[str]] = {}
         "Attributes that are filled and cannot be read, by table and position."
         self._positions: dict[str, dict[str, list[int]]] = {}
@@ -108,21 +152,20 @@ class Unread:
             if name in found.tables:
                 for position, one in enumerate(found.tables[name].columns[key]):
                     places.setdefault(one, []).append(position)
-        self.said = {
-            feature: text for name in self.tables for feature, text in reads.said[name].items()
-        }
 
     def of(self, lead: str, account: str | None) -> tuple[str, ...]:
         """Return the tables, then the columns such as `leads.industry`, that are unknown."""
         unknown = [*self.tables]
+        if lead in self._partial:
+            unknown += [name for name in self._reads.tables if name in self._partial[lead]]
         for name, owner in (("leads", lead), ("accounts", account)):
             positions = self._positions[name].get(owner or "", ())
             if not positions:  # its account has no row: nothing is known of it, in batch too
                 continue
             rows = [self._tables[name].rows[position] for position in positions]
-            for column in self._reads.attributes[name]:
+            for column in self._reads.columns[name]:
                 if not any([column in row for row in rows]):  # noqa: C419  # twice as fast
-                    unknown.append(f"{name}.{column}")  # noqa: PERF401  # reads better
+                    unknown.append(f"{name}.{column}")
             for position in positions if self.cells else ():
                 unknown += [f"{name}.{c}" for c in self.cells.get((name, position), ())]
         return tuple(dict.fromkeys(unknown))

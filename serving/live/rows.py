@@ -12,7 +12,7 @@ from itertools import compress
 from typing import Any
 
 from features.facts.histories import ALWAYS, DAY
-from features.loading.addresses import EMAIL_DOMAIN, domain_of, usual_place
+from features.loading.addresses import EMAIL_DOMAIN, MOSTLY, domain_of, usual_place
 from features.tables import CONTRACT, TableSpec
 from serving.live.cells import (
     LONGEST_TEXT,
@@ -33,6 +33,10 @@ SKEW = 300_000_000
 OPPORTUNITY_STAGES = ("open", "closed_won", "closed_lost")
 _TEXTS = {str, type(None)}
 _WORDS = {("opportunities", "stage"), ("stage_changes", "stage")}
+_KNOWN = {
+    name: frozenset((*CONTRACT[name].required, *CONTRACT[name].optional, "recorded_at"))
+    for name in TABLES
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class TypedTable:
     name: str
     columns: dict[str, list[Any]]
     rows: list[dict[str, Any]]
-    "As sent; of leads and accounts without e-mail addresses, so that attributes can be read."
+    """As sent, with the contract's spelling of its columns; of leads and accounts without e-mail
+    addresses, so that attributes can be read."""
     numbers: list[int] = field(default_factory=list)
     "Place of each row in the request."
 
@@ -88,7 +93,7 @@ class RowReader:
                 if not isinstance(row, dict):
                     self._say(name, number, None, "is no object with columns")
             rows = [row if isinstance(row, dict) else {} for row in rows]
-        given = set().union(*rows)
+        given = _spelled(name, rows)
         columns: dict[str, list[Any]] = {}
         for column, kind in {**spec.required, **spec.optional}.items():
             if column in spec.required or (column in given and column != "closed_at"):
@@ -102,7 +107,7 @@ class RowReader:
             self._close(rows, columns)
         self._record(spec, rows, columns, given)
         if spec.has_attributes:
-            self._clean_attributes(spec, rows)
+            self._clean_attributes(spec.name, rows, given)
         return TypedTable(name, columns, rows, list(range(len(rows))))
 
     def _say(self, table: str, row: int, column: str | None, text: str) -> None:
@@ -202,22 +207,23 @@ class RowReader:
         if spec.name == "opportunity_leads":  # as old as its opportunity
             columns["recorded_at"] = [ALWAYS if at is None else at for at in recorded]
 
-    def _clean_attributes(self, spec: TableSpec, rows: list[dict[str, Any]]) -> None:
+    def _clean_attributes(self, name: str, rows: list[dict[str, Any]], given: set[str]) -> None:
         """Refuse what no attribute can hold, and put domains in the place of addresses."""
-        known = {*spec.required, *spec.optional, "recorded_at"} - {"source"}
+        known = _KNOWN[name] - {"source"}
+        addresses: dict[str, list[dict[str, Any]]] = {}
         for number, row in enumerate(rows):
-            addresses = []
             for column, cell in row.items():
                 if cell.__class__ is str:
                     if len(cell) > LONGEST_TEXT or "\0" in cell:
                         if column not in known:
-                            self._attribute(spec.name, number, cell)
+                            self._attribute(name, number, cell)
                     elif "@" in cell and column not in known and domain_of(cell):
-                        addresses.append(column)
+                        addresses.setdefault(column, []).append(row)
                 elif column not in known and cell is not None and cell.__class__ is not bool:
-                    self._attribute(spec.name, number, cell)
-            if addresses:
-                _keep_domain(row, addresses)
+                    self._attribute(name, number, cell)
+        named = [one for one in given if "mail" in one.lower() and one != EMAIL_DOMAIN]
+        if addresses or named:
+            _keep_domains(rows, addresses, named)
 
     def _attribute(self, table: str, row: int, cell: Any) -> None:
         if cell.__class__ is int and -(10**30) < cell < 10**30:
@@ -235,7 +241,8 @@ def _record_opportunities(
     days: Sequence[int],
 ) -> None:
     """Fill when the creation and the closing were known: never before either was recorded."""
-    created_on, closed_on = set(days), set(_days(rows, "closed_at"))
+    created_on, closed_on, on = (set(days), set(_days(rows, "closed_at")),
+                                 set(_days(rows, "recorded_at")))  # fmt: skip
 
     def known(values: list[int | None], on: set[int]) -> list[int | None]:
         return [
@@ -243,8 +250,27 @@ def _record_opportunities(
             for number, at in enumerate(values)
         ]
 
+    # of repeated ones the newest counts, by this
+    columns["recorded_at"] = [
+        at if at is None
+        else at + DAY * (number in created_on) if given is None
+        else max(at, given + DAY * (number in on))
+        for number, (at, given) in enumerate(zip(columns["created_at"], recorded, strict=True))
+    ]  # fmt: skip
     columns["created_recorded_at"] = known(columns["created_at"], created_on)
     columns["closed_recorded_at"] = known(columns["closed_at"], closed_on)
+
+
+def _spelled(name: str, rows: list[dict[str, Any]]) -> set[str]:
+    """Return the columns of any row; those of the contract get its upper and lower case."""
+    given, known = set().union(*rows), _KNOWN[name]
+    for column in given - known:
+        if (folded := column.casefold()) in known:
+            given.add(folded)
+            for row in rows:
+                if column in row:
+                    row.setdefault(folded, row.pop(column))
+    return given
 
 
 def _is_day(row: dict[str, Any], column: str) -> bool:
@@ -264,11 +290,25 @@ def _days(rows: Iterable[dict[str, Any]], column: str) -> list[int]:
     return [n for n, cell in enumerate(cells) if isinstance(cell, str) and ":" not in cell]
 
 
-def _keep_domain(row: dict[str, Any], addresses: list[str]) -> None:
-    """Drop addresses from a row, leaving the domain of the likeliest unless it has its own."""
-    usual = [(place, name) for name in addresses if (place := usual_place(name)) is not None]
-    likeliest = min(usual)[1] if usual else addresses[0]
-    if EMAIL_DOMAIN not in row:
-        row[EMAIL_DOMAIN] = domain_of(row[likeliest])
-    for column in addresses:
-        row[column] = None
+def _keep_domains(
+    rows: list[dict[str, Any]], addresses: dict[str, list[dict[str, Any]]], named: list[str]
+) -> None:
+    """Drop addresses, leaving the domain of the column that the loader would take.
+
+    The likeliest by its name that is not filled with something else, else one that holds mostly
+    addresses. A row's own domain stands.
+    """
+
+    def filled(column: str) -> int:
+        return sum(row.get(column) not in (None, "") for row in rows)
+
+    usual = [(place, name) for name in named if (place := usual_place(name)) is not None]
+    likely = [name for _, name in sorted(usual) if name in addresses or not filled(name)]
+    likely += [name for name, held in addresses.items() if len(held) > MOSTLY * filled(name)]
+    for row in rows if likely else ():
+        if likely[0] in row:
+            cell = row[likely[0]]
+            row.setdefault(EMAIL_DOMAIN, domain_of(cell) if isinstance(cell, str) else None)
+    for column, held in addresses.items():
+        for row in held:
+            del row[column]

@@ -1,17 +1,23 @@
 """A slice of the contract's tables: what is wrong in it is told by lead, and the rest is kept.
 
-A bad row of `leads` is an error of that row; a bad row elsewhere one of the leads it names, by id
-or through their account. Their own rows are left out then, and all others are read as if they had
-not been sent. A bad row that names nobody spoils the whole request.
+A bad row of `leads` is an error of that lead; a bad row elsewhere one of the leads it names, by id
+or through their account. Only the bad row itself is set aside, as a file's would be: the good rows
+of leads with errors still tell of the other leads. A bad row that names nobody spoils the whole
+request.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from features.fit.free_mail import is_free_mail
 from features.loading.addresses import EMAIL_DOMAIN
 from features.loading.merges import in_circles
+from features.tables import CONTRACT
+from serving.live.earlier import Parts
 from serving.live.rows import TABLES, Problem, RowReader, TypedTable
 
 MOST_PROBLEMS = 20
@@ -37,19 +43,19 @@ class Slice:
 
     tables: dict[str, TypedTable]
     places: dict[str, int]
+    "Of the leads without an error."
     errors: list[dict[str, Any]]
     "Of leads: index (in the request's `leads`), where, problem."
     newest: int
     "The newest instant of any row; 0 without one."
     sent: frozenset[str]
-    "The leads of `places`, and those that were left out since."
+    "The leads of `places`, and those with errors."
+    partial: dict[str, set[str]] = field(default_factory=dict)
+    "By lead: tables of which a row that may concern it was set aside."
 
-    def without(self, wrong: dict[str, list[tuple[str, str]]]) -> None:
-        """Leave out leads with what is wrong with them: (where, problem)."""
-        if wrong:
-            for lead, told in wrong.items():
-                self.tell(self.places.pop(lead), told)
-            _leave_out(self.tables, frozenset(wrong))
+    def refuse(self, lead: str, told: list[tuple[str, str]]) -> None:
+        """Let a lead have errors (where, problem) and no score."""
+        self.tell(self.places.pop(lead), told)
 
     def tell(self, index: int, told: list[tuple[str, str]]) -> None:
         """Add errors of one place in `leads`."""
@@ -70,96 +76,112 @@ def read_slice(tables: dict[str, list[Any]], now: int) -> Slice:
         for name in TABLES
         if name in tables
     }
-    problems, repeated = reader.problems, _repeated_leads(read["leads"])
-    problems += _keep_one_of_same(read)
     places: dict[str, int] = {}
     for number, lead in enumerate(read["leads"].columns["lead_id"]):
         if lead is not None:
             places.setdefault(lead, number)
     found = Slice(read, places, [], reader.newest, frozenset(places))
-    if problems or repeated:
-        _put_aside(found, problems, repeated)
+    if reader.problems:
+        _put_aside(found, reader.problems)
+    for row in _repeats(read["leads"]):
+        found.tell(row, [(f"tables.leads[{row}].lead_id", _REPEATED)])
+    _keep_one(read.get("engagement_events"), "event_id", newest=False)
+    _keep_one(read.get("opportunities"), "opportunity_id", newest=True)
+    if again := [Problem("accounts", row, "account_id", _CONTRADICTS)
+                 for row in _repeats(read.get("accounts"))]:  # fmt: skip
+        _put_aside(found, again)
+    _mend_merges(found)
     _drop_orphans(found)
+    found.errors.sort(key=lambda error: int(error["index"]))
     return found
+
+
+_REPEATED = "repeats a lead; rows of its history each need a recorded_at of their own"
+_CONTRADICTS = "repeats an account with other values; rows of its history need recorded_at"
+_UNSENT = "names a lead that was not sent, or has an error: send both to have a merge counted"
 
 
 def is_flat_slice(tables: dict[str, list[Any]]) -> bool:
     """Return whether there are leads without any date, and nothing else."""
     return len(tables) == 1 and not any(
-        isinstance(row, dict) and "created_at" in row for row in tables["leads"]
-    )
+        column == "created_at" or column.casefold() == "created_at"
+        for row in tables["leads"] if isinstance(row, dict) for column in row
+    )  # fmt: skip
 
 
-def _repeated_leads(leads: TypedTable) -> list[int]:
-    """Return the rows that repeat a lead without another `recorded_at`; the first one stands."""
-    ids = leads.columns["lead_id"]
+def _known(table: TypedTable) -> list[int]:
+    """Return when each row was recorded, as the loader has it: never before its own time."""
+    columns, none = table.columns, [None] * len(table.rows)
+    own = columns.get(CONTRACT[table.name].own_time or "", none)
+    recorded = columns.get("recorded_at", none)
+    return [max(at or 0, given or 0) for at, given in zip(own, recorded, strict=True)]
+
+
+def _repeats(table: TypedTable | None) -> list[int]:
+    """Drop all rows of a lead or account but the first; return those that say something else.
+
+    With a `recorded_at` of their own they are its history.
+    """
+    if table is None:
+        return []
+    ids = table.columns[str(CONTRACT[table.name].key)]
     if len({*ids}) == len(ids):
         return []
-    recorded = leads.columns.get("recorded_at", [None] * len(ids))
-    seen, repeated = set(), []
-    for number, key in enumerate(zip(ids, recorded, strict=True)):
-        if key[0] is not None and key in seen:
-            repeated.append(number)
-        seen.add(key)
-    return repeated
+    is_history = any("recorded_at" in row for row in table.rows)
+    known = _known(table) if is_history else [0] * len(ids)
+    first: dict[Any, Any] = {}
+    is_kept, others = [], []
+    for row, key in enumerate(zip(ids, known, strict=True)):
+        says = _content(table, row)
+        is_kept.append(key not in first)
+        if first.setdefault(key, says) != says:
+            others.append(table.numbers[row])
+            is_kept[-1] = table.name == "accounts"  # their leads are refused with it
+    table.keep(is_kept)
+    return others
 
 
-def _keep_one_of_same(tables: dict[str, TypedTable]) -> list[Problem]:
-    """Keep one of rows that are the same, as the loader does; return contradicting accounts.
+def _content(table: TypedTable, row: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a row says, but for when: an empty cell and none are the same."""
+    typed = {name: values[row] for name, values in table.columns.items() if name != "recorded_at"}
+    others = {
+        name: cell.strip() if isinstance(cell, str) else cell
+        for name, cell in table.rows[row].items()
+        if name not in typed and name != "recorded_at" and cell is not None
+    }
+    return typed, {name: cell for name, cell in others.items() if cell != ""}
 
-    Of an event the first recorded row is kept, of an opportunity the newest.
+
+def _keep_one(table: TypedTable | None, key: str, newest: bool) -> None:
+    """Keep of rows with the same key the first recorded, or the newest, as the loader does.
+
+    Of those recorded at once the least by content, column by column in the contract's order.
     """
-    if (events := tables.get("engagement_events")) is not None:
-        _keep_one(events, "event_id", "recorded_at", newest=False)
-    if (deals := tables.get("opportunities")) is not None:
-        _keep_one(deals, "opportunity_id", "created_recorded_at", newest=True)
-    accounts = tables.get("accounts")
-    if accounts is None or len({*accounts.columns["account_id"]}) == len(accounts.rows):
-        return []
-    recorded = accounts.columns.get("recorded_at", [None] * len(accounts.rows))
-    first: dict[Any, int] = {}
-    is_kept, problems = [], []
-    for n, key in enumerate(zip(accounts.columns["account_id"], recorded, strict=True)):
-        before = first.setdefault(key, n)
-        is_same = before != n and accounts.rows[before] == accounts.rows[n]
-        is_kept.append(not is_same)
-        if before != n and not is_same and key[0] is not None:
-            text = "repeats an account with other values; rows of its history need recorded_at"
-            problems.append(Problem("accounts", n, "account_id", text))
-    accounts.keep(is_kept)
-    return problems
-
-
-def _keep_one(table: TypedTable, key: str, time: str, newest: bool) -> None:
-    """Keep of rows with the same key the first recorded, or the newest; ties by content."""
-    ids = table.columns.get(key, [])
+    ids = [] if table is None else table.columns.get(key, [])
     filled = [one for one in ids if one is not None]
-    if len({*filled}) == len(filled):
+    if table is None or len({*filled}) == len(filled):
         return
-    instants = table.columns.get(time, [None] * len(ids))
-    own = table.columns.get("occurred_at", instants)
+    spec = CONTRACT[table.name]
+    names = [name for name in (*spec.required, *spec.optional) if name in table.columns]
     rows = [
         tuple((value is None, 0 if value is None else value) for value in row)
-        for row in zip(*table.columns.values(), strict=True)
+        for row in zip(*(table.columns[name] for name in names), strict=True)
     ]
     chosen: dict[str, tuple[Any, ...]] = {}
-    for n, one in enumerate(ids):
+    for row, (one, at) in enumerate(zip(ids, _known(table), strict=True)):
         if one is not None:
-            at = next((instant for instant in (instants[n], own[n]) if instant is not None), 0)
-            place = (-at if newest else at, rows[n], n)
+            place = (-at if newest else at, rows[row], row)
             chosen[one] = min(chosen.get(one, place), place)
     kept = {place[-1] for place in chosen.values()}
-    table.keep([one is None or n in kept for n, one in enumerate(ids)])
+    table.keep([one is None or row in kept for row, one in enumerate(ids)])
 
 
-def _put_aside(found: Slice, problems: list[Problem], repeated: list[int]) -> None:
-    """Turn problems into errors of leads, and leave out the bad rows and those of bad leads."""
+def _put_aside(found: Slice, problems: list[Problem]) -> None:
+    """Turn problems into errors of leads, and leave out the bad rows."""
     owners = _Owners(found)
     wrong: dict[str, list[tuple[str, str]]] = {}
     nobodys = []
-    bad: dict[str, set[int]] = {"leads": {*repeated}}
     for problem in problems:
-        bad.setdefault(problem.table, set()).add(problem.row)
         leads, where = owners.of(problem), f"tables.{problem.where}"
         if problem.table == "leads":
             found.tell(problem.row, [(where, problem.text)])
@@ -171,16 +193,34 @@ def _put_aside(found: Slice, problems: list[Problem], repeated: list[int]) -> No
                 wrong.setdefault(lead, []).append((where, problem.text))
     if nobodys:
         raise RequestError(nobodys)
-    for row in repeated:
-        found.tell(row, [(f"tables.leads[{row}].lead_id", _REPEATED)])
-    for name, rows in bad.items():
-        table = found.tables[name]
-        table.keep([number not in rows for number in table.numbers])
-    found.without(wrong)
-    found.errors.sort(key=lambda error: int(error["index"]))
+    _note_partial(found, problems)
+    for name in {problem.table for problem in problems}:
+        table, bad = found.tables[name], {one.row for one in problems if one.table == name}
+        table.keep([number not in bad for number in table.numbers])
+    for lead, told in wrong.items():
+        found.refuse(lead, told)
 
 
-_REPEATED = "repeats a lead; rows of its history each need a recorded_at of their own"
+def _note_partial(found: Slice, problems: list[Problem]) -> None:
+    """Note of whom else a bad row may tell: those linked with it, all if its links are unknown."""
+    columns: dict[str, Mapping[str, Any]] = {n: t.columns for n, t in found.tables.items()}
+    domains = [row.get(EMAIL_DOMAIN) for row in found.tables["leads"].rows]
+    columns["leads"] = {
+        **columns["leads"],
+        "email_domain": [
+            one if isinstance(one, str) and not is_free_mail(one.strip().lower()) else None
+            for one in domains
+        ],
+    }
+    parts = Parts(columns)
+    of_part: dict[Any, set[str]] = {}
+    for problem in problems:
+        position = bisect_left(found.tables[problem.table].numbers, problem.row)
+        part = parts.of_row(problem.table, position, problem.column)
+        of_part.setdefault(part, set()).add(problem.table)
+    for lead in found.sent:
+        if tables := of_part.get(None, set()) | of_part.get(parts.of_lead(lead), set()):
+            found.partial[lead] = found.partial.get(lead, set()) | tables
 
 
 class _Owners:
@@ -202,9 +242,7 @@ class _Owners:
     def of(self, problem: Problem) -> set[str] | None:
         """Return the leads that the row of `problem` names; None if it names no one."""
         table = self._tables[problem.table]
-        if problem.row not in table.numbers:  # it is one of several that are the same
-            return set()
-        position = table.numbers.index(problem.row)
+        position = bisect_left(table.numbers, problem.row)
         lead, account, deal = (
             table.columns[column][position] if column in table.columns else None
             for column in ("lead_id", "account_id", "opportunity_id")
@@ -228,27 +266,34 @@ class _Owners:
         return [lead for one, lead in pairs if one == deal]
 
 
-def _leave_out(tables: dict[str, TypedTable], leads: frozenset[str]) -> None:
-    """Leave out the rows of these leads."""
-    for table in tables.values():
-        ids = table.columns.get("lead_id")
-        if ids is not None:
-            table.keep([lead not in leads for lead in ids])
+def _mend_merges(found: Slice) -> None:
+    """Refuse leads merged into one that was not sent; ignore merges in circles, as the loader does.
+
+    Of several rows of a lead the one recorded last tells.
+    """
+    table = found.tables["leads"]
+    survivors = table.columns.get("merged_into")
+    if survivors is None or not any(survivors):
+        return
+    leads = table.columns["lead_id"]
+    rows = sorted(zip(_known(table), range(len(leads)), leads, survivors, strict=True))
+    into = {lead: other for _, _, lead, other in rows if other is not None}
+    sent = {*leads}
+    unsent = {lead for lead, other in into.items() if other not in sent}
+    for lead in unsent & found.places.keys():
+        where = f"tables.leads[{found.places[lead]}].merged_into"
+        found.refuse(lead, [(where, _UNSENT)])
+    nowhere = unsent | {lead for lead, other in into.items() if lead == other}
+    nowhere |= {*in_circles({lead: into[lead] for lead in into if lead not in nowhere})}
+    table.columns["merged_into"] = [
+        None if lead in nowhere else other for lead, other in zip(leads, survivors, strict=True)
+    ]
 
 
 def _drop_orphans(found: Slice) -> None:
-    """Leave out what is about leads that were not sent, and merges that lead nowhere."""
-    known = found.places.keys()
+    """Leave out what is about leads that were not sent."""
+    known = {*found.tables["leads"].columns["lead_id"]}
     for name in ("opportunity_leads", "stage_changes"):
         table = found.tables.get(name)
         if table is not None and not known >= {*table.columns["lead_id"]}:
             table.keep([lead in known for lead in table.columns["lead_id"]])
-    leads = found.tables["leads"].columns
-    survivors = leads.get("merged_into")
-    if survivors is not None and any(survivors):
-        pairs = [*zip(leads["lead_id"], survivors, strict=True)]
-        into = {lead: other for lead, other in pairs if other in known and lead != other}
-        circles = {*in_circles(into)}
-        leads["merged_into"] = [
-            other if lead in into and lead not in circles else None for lead, other in pairs
-        ]

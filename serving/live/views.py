@@ -11,7 +11,7 @@ import numpy as np
 from features.catalogue.catalogue import Catalogue
 from features.config import PopulationConfig
 from features.facts.columns import Texts
-from features.facts.histories import Int64s
+from features.facts.histories import ALWAYS, Int64s
 from features.facts.population import Facts, Standing
 from features.kernel.streams import Matrix
 from features.live import LiveSnapshots, Rows
@@ -70,6 +70,14 @@ class View:
         is_known = (people.created[leads] <= instants) & (people.recorded[leads] < instants)
         accounts = people.accounts.newest(leads, instants, missing=-1)
         return Standing(is_known, is_known, accounts)
+
+    def recycled_at(self, lead: str, instant: int) -> int | None:
+        """Return when a lead was last recycled, as far as was known at an instant."""
+        if "recycled" not in self.past.columns.records.change_stages:
+            return None
+        leads, instants = self._queried([(lead, instant)])
+        newest = int(self._facts.recycled.newest(leads, instants)[0])
+        return None if newest == ALWAYS else newest
 
     def why_out(self, lead: str, instant: int) -> str:
         """Return why a lead is not in the population."""
