@@ -73,6 +73,8 @@ def demo(
         _say(f"  closedwon compare{named}  model and rules, side by side")
         _say(f"  closedwon score{named}    every open lead, with its reasons, to scores.csv")
         _say(f"  closedwon check{named}    data quality and leakage audit")
+        _say(f"  closedwon serve{named}    the API and the pages for sales, once there is a key:")
+        _say(f"  closedwon keys create{named} --name me --scope score --scope read --scope verdict")
 
 
 @app.command()
