@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/closedwon demo
 
 test: lint
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
