@@ -49,14 +49,7 @@ def open_batch_ledger(
     `bundle` is the folder of the registered `version`. Raises InputError as `Ledger.open`, and
     where the ledger takes no scores for `wait_seconds`.
     """
-    settings = config.serving
-    ledger = Ledger.open(
-        settings.ledger,
-        root,
-        requalify_after_days=config.population.requalify_after_days,
-        accept_within_hours=settings.accept_within_hours,
-        contact_within_hours=settings.contact_within_hours,
-    )
+    ledger = Ledger.of(config, root)
     try:
         model = ModelRecord.of(LeadScorer.of(scorer), version, bundle_digest(bundle))
         ledger.know_model(model)

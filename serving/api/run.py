@@ -77,14 +77,7 @@ def _run(server: uvicorn.Server, listening: socket.socket) -> None:
 
 def open_service(config: Config, root: Path) -> Service:
     """Return the service of `config`, its ledger open; InputError when there is no key."""
-    settings = config.serving
-    ledger = Ledger.open(
-        settings.ledger,
-        root,
-        requalify_after_days=config.population.requalify_after_days,
-        accept_within_hours=settings.accept_within_hours,
-        contact_within_hours=settings.contact_within_hours,
-    )
+    ledger = Ledger.of(config, root)
     keys = Keys(ledger.engine)
     if not any(key.is_usable(now_us()) for key in keys.all()):
         ledger.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from features.config import Config
 from serving.ledger.clock import ServiceLevel, now_us
 from serving.ledger.database import database_errors, open_database, writing
 from serving.ledger.handoffs import read_handoff, write_contact, write_verdict
@@ -58,6 +59,18 @@ class Ledger:
         """
         level = ServiceLevel(accept_within_hours, contact_within_hours)
         return cls(open_database(url, root, busy_seconds), level, requalify_after_days, clock)
+
+    @classmethod
+    def of(cls, config: Config, root: Path) -> Ledger:
+        """Open or make the ledger of `config`, as `open` does."""
+        settings = config.serving
+        return cls.open(
+            settings.ledger,
+            root,
+            requalify_after_days=config.population.requalify_after_days,
+            accept_within_hours=settings.accept_within_hours,
+            contact_within_hours=settings.contact_within_hours,
+        )
 
     @property
     def healthy(self) -> bool:
