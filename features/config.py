@@ -7,20 +7,20 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic import BaseModel, Field, IPvAnyNetwork, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from features.config_section import PositiveInt, Section, Share
 from features.errors import InputError
+from features.life_config import (
+    ExplorationConfig,
+    GateConfig,
+    MonitorConfig,
+    RetrainConfig,
+    VerdictConfig,
+)
 
 Day = date
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """One section of the file: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TableSource(Section):
@@ -111,7 +111,7 @@ class FeatureConfig(Section):
     "Attributes (`leads.column`, `accounts.column` or plain `column`) that are no features."
     max_event_types: PositiveInt = 40
     "Event types beyond the most frequent ones are counted together as `other`."
-    groups: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, tuple[str, ...]] = Field({})
     """Name -> event types that are also counted together. `explicit_interest` is found by names
     (demo, pricing, contact, trial) unless set; an empty list leaves it out."""
     journey: JourneyConfig = JourneyConfig()
@@ -175,7 +175,7 @@ class CutoffConfig(Section):
     "fixed: the probability from which a lead is an MQL."
     segment_by: str | None = None
     "Category feature (`leads.region`) whose values get cutoffs of their own, by the same policy."
-    segment_mqls_per_week: dict[str, Annotated[float, Field(gt=0)]] = {}
+    segment_mqls_per_week: dict[str, Annotated[float, Field(gt=0)]] = Field({})
     """capacity by segment: MQLs a week for each value; the others share `mqls_per_week` by their
     arrivals."""
 
@@ -243,9 +243,9 @@ class Config(Section):
     """The whole file."""
 
     data: DataConfig = DataConfig()
-    databases: dict[str, str] = {}
+    databases: dict[str, str] = Field({})
     "Name -> URL (`sqlite:///crm.db`, `postgresql://...`), used as `name.table` in SQL."
-    tables: dict[str, TableSource] = {}
+    tables: dict[str, TableSource] = Field({})
     flat: FlatSource | None = None
     population: PopulationConfig = PopulationConfig()
     snapshots: SnapshotConfig = SnapshotConfig()
@@ -255,6 +255,11 @@ class Config(Section):
     compare: CompareConfig = CompareConfig()
     tracking: TrackingConfig = TrackingConfig()
     serving: ServingConfig = ServingConfig()
+    gate: GateConfig = GateConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    verdicts: VerdictConfig = VerdictConfig()
+    exploration: ExplorationConfig = ExplorationConfig()
 
     @property
     def gap_days(self) -> int:
