@@ -18,8 +18,10 @@ from features.facts.deals import Links, asks_events, link, opportunity_accounts
 from features.facts.histories import (
     ALWAYS,
     DAY,
+    FEW,
     NEVER,
     History,
+    Int32s,
     Int64s,
     keep_largest,
     row_before,
@@ -103,29 +105,24 @@ class Columns:
         }
 
     @cached_property
-    def _funnel(self) -> Funnel:
-        """Dated facts of the funnel, as plain arrays."""
+    def _dated(self) -> Dated:
+        """What the dated facts of the funnel are made of, as plain arrays."""
         records, people = self.records, self.people
-        n_leads, n_accounts = len(people.lead_ids), len(people.account_ids)
         stages = [name == "recycled" for name in records.change_stages]
-        merged_at = np.full(n_leads, NEVER)
+        merged_at = np.full(len(people.lead_ids), NEVER)
         merged_at[people.merges.gone] = people.merges.recorded
-        changed, recycled, joined, left = _funnel_histories(
-            records.changes, np.array(stages, bool), n_leads, n_accounts, merged_at,
-            people.accounts.starts, people.accounts.known_at, people.accounts.values,
-        )  # fmt: skip
         lead_deals, account_deals = self.by_lead.changes, self.by_account.changes
-        return Funnel(
+        return Dated(
             people.created,
-            changed[0],
-            changed[1],
-            changed[2],
-            recycled[0],
-            recycled[1],
-            joined[0],
-            joined[1],
-            left[0],
-            left[1],
+            records.changes.leads,
+            records.changes.changed,
+            records.changes.known,
+            records.changes.stages,
+            np.array(stages, bool),
+            merged_at,
+            people.accounts.starts,
+            people.accounts.known_at,
+            people.accounts.values,
             lead_deals.starts,
             lead_deals.known_at,
             self.by_lead.facts,
@@ -133,6 +130,11 @@ class Columns:
             account_deals.known_at,
             self.by_account.facts,
         )
+
+    @cached_property
+    def _funnel(self) -> Funnel:
+        """Dated facts of the funnel, by owner."""
+        return Funnel(*_funnel_of(self._dated, len(self.people.account_ids)))
 
     def knows(self, table: str) -> bool:
         """Return whether the user has stage changes, or opportunities, be it none of them."""
@@ -157,9 +159,15 @@ class Asked:
 
     def fill_funnel(self, which: Int64s, columns: Int64s, matrix: npt.NDArray[np.float32]) -> None:
         """Fill columns of `matrix` with those of FUNNEL, NaN where the table is unknown."""
-        funnel = self.columns._funnel
         knows_changes = self.columns.knows("stage_changes")
         knows_deals = self.columns.knows("opportunities")
+        if len(self.leads) * len(self.columns.people.lead_ids) <= FEW:
+            _fill_funnel_at_once(
+                self.columns._dated, len(self.columns.people.account_ids), self.leads,
+                self.accounts, self.as_of, knows_changes, knows_deals, which, columns, matrix,
+            )  # fmt: skip
+            return
+        funnel = self.columns._funnel
 
         def fill(first: int, last: int) -> None:
             rows = slice(first, last)
@@ -225,6 +233,29 @@ FUNNEL = (
     "account_days_since_lost",
     "account_days_since_won",
 )
+
+
+class Dated(NamedTuple):
+    """What a Funnel is made of: stage changes, accounts of leads and opportunities as recorded."""
+
+    created: Int64s
+    change_leads: Int64s
+    changed: Int64s
+    change_known: Int64s
+    change_stages: Int32s
+    is_recycled: npt.NDArray[np.bool_]
+    "By stage."
+    merged_at: Int64s
+    "By lead."
+    account_starts: Int64s
+    accounts_known: Int64s
+    accounts: Int64s
+    lead_deal_starts: Int64s
+    lead_deals_known: Int64s
+    lead_deals: Int64s
+    account_deal_starts: Int64s
+    account_deals_known: Int64s
+    account_deals: Int64s
 
 
 class Funnel(NamedTuple):
@@ -304,21 +335,52 @@ def _tell_deals(facts, now, columns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _funnel_histories(  # type: ignore[no-untyped-def]
-    changes, is_recycled, n_leads, n_accounts, merged_at, starts, known_at, accounts
-):
-    """Return starts, instants (and values of the first) of four histories, as in Funnel."""
-    changed = sorted_history(changes.leads, n_leads, changes.known, changes.changed)
+def _funnel_of(dated, n_accounts):  # type: ignore[no-untyped-def]
+    """Return the Funnel of what is recorded."""
+    n_leads = len(dated.created)
+    changed = sorted_history(dated.change_leads, n_leads, dated.change_known, dated.changed)
     keep_largest(changed[0], changed[2])
-    given_back = changes.leads.copy()
+    given_back = dated.change_leads.copy()
     for row in range(len(given_back)):
-        if not is_recycled[changes.stages[row]]:
+        if not dated.is_recycled[dated.change_stages[row]]:
             given_back[row] = -1
-    recycled = sorted_history(given_back, n_leads, changes.known, changes.changed)
-    stayed, left_at = _stays(starts, known_at, accounts, merged_at)
+    recycled = sorted_history(given_back, n_leads, dated.change_known, dated.changed)
+    starts, known_at = dated.account_starts, dated.accounts_known
+    stayed, left_at = _stays(starts, known_at, dated.accounts, dated.merged_at)
     joined = sorted_history(stayed, n_accounts, known_at, known_at)
     left = sorted_history(stayed, n_accounts, left_at, left_at)
-    return changed, recycled[:2], joined[:2], left[:2]
+    return Funnel(
+        dated.created,
+        changed[0],
+        changed[1],
+        changed[2],
+        recycled[0],
+        recycled[1],
+        joined[0],
+        joined[1],
+        left[0],
+        left[1],
+        dated.lead_deal_starts,
+        dated.lead_deals_known,
+        dated.lead_deals,
+        dated.account_deal_starts,
+        dated.account_deals_known,
+        dated.account_deals,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _fill_funnel_at_once(  # type: ignore[no-untyped-def]
+    dated, n_accounts, leads, accounts, as_of, knows_changes, knows_deals, which, columns, matrix
+):
+    """Do what `_funnel_of` and `_fill_funnel` do: to hand the Funnel over takes longer than both.
+
+    For one lead, whose history is made for this one question.
+    """
+    funnel = _funnel_of(dated, n_accounts)
+    _fill_funnel(
+        funnel, leads, accounts, as_of, knows_changes, knows_deals, which, columns, matrix
+    )
 
 
 @njit(cache=True, nogil=True)

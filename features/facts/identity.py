@@ -164,9 +164,11 @@ def _event_accounts(starts, known_at, values, of_row, leads, occurred, visible):
 
 def _merges(leads: Int64s, survivors: Int64s, recorded: Int64s) -> Merges:
     """Return the first merge of each lead."""
+    nothing = np.empty(0, np.int64)
+    if survivors.max(initial=-1) < 0:
+        return Merges(nothing, nothing, nothing)
     is_merge = (survivors >= 0) & (survivors != leads)
     if not is_merge.any():
-        nothing = np.empty(0, np.int64)
         return Merges(nothing, nothing, nothing)
     leads, survivors, recorded = leads[is_merge], survivors[is_merge], recorded[is_merge]
     order = np.lexsort((survivors, recorded, leads))

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from features.config import Config
+from features.life_config import ExplorationConfig
 from serving.ledger.clock import ServiceLevel, now_us
 from serving.ledger.database import database_errors, open_database, writing
 from serving.ledger.handoffs import read_handoff, write_contact, write_verdict
@@ -33,11 +34,12 @@ class Ledger:
         level: ServiceLevel,
         requalify_after_days: int | None = None,
         clock: Callable[[], int] = now_us,
+        exploration: ExplorationConfig | None = None,
     ) -> None:
         self.engine = engine
         self.level = level
         self._clock = clock
-        self._writer = Writer(engine, requalify_after_days)
+        self._writer = Writer(engine, requalify_after_days, exploration=exploration)
         self._previous = PreviousScores(engine)
 
     @classmethod
@@ -51,14 +53,17 @@ class Ledger:
         contact_within_hours: float = 48,
         clock: Callable[[], int] = now_us,
         busy_seconds: float = 5.0,
+        exploration: ExplorationConfig | None = None,
     ) -> Ledger:
         """Open or make the ledger at `url`, and start its writer.
 
         SQLite files are relative to `root`; `busy_seconds` is how long to wait for another writer.
+        `exploration` tells which leads below the cutoff are handed over; unless given, none.
         Raises InputError for what is no ledger, see `database.open_database`.
         """
         level = ServiceLevel(accept_within_hours, contact_within_hours)
-        return cls(open_database(url, root, busy_seconds), level, requalify_after_days, clock)
+        engine = open_database(url, root, busy_seconds)
+        return cls(engine, level, requalify_after_days, clock, exploration)
 
     @classmethod
     def of(cls, config: Config, root: Path) -> Ledger:
@@ -70,6 +75,7 @@ class Ledger:
             requalify_after_days=config.population.requalify_after_days,
             accept_within_hours=settings.accept_within_hours,
             contact_within_hours=settings.contact_within_hours,
+            exploration=config.exploration,
         )
 
     @property
@@ -130,7 +136,12 @@ class Ledger:
         Others are tried again until they are written. Never waits; raises LedgerFull where there
         is no room, and LedgerUnavailable for `durable` scores while commits fail.
         """
-        return self._writer.submit(records, durable)
+        committed = self._writer.submit(records, durable)
+        for record in records:
+            key = self._writer.key_of(record.model_version)
+            if key is not None and not record.is_backfill:
+                self._previous.remember(key, previous_of_record(record))
+        return committed
 
     def latest(self, lead_ids: Sequence[str]) -> dict[str, PreviousScore]:
         """Return the newest score of each lead that has one, backfills aside.

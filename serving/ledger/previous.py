@@ -29,12 +29,19 @@ _SQL = {
     "sqlite": _FROM + "latest.lead_id IN (SELECT value FROM json_each(?))",
     "postgresql": _FROM + "latest.lead_id IN (SELECT json_array_elements_text(CAST(%s AS json)))",
 }
+_WHICH = {
+    "sqlite": "SELECT score_id FROM latest WHERE lead_id = ?",
+    "postgresql": "SELECT score_id FROM latest WHERE lead_id = %s",
+}
+RECENT = 5_000
+"Scores that are kept in memory, about 2 kB each."
 
 
 class PreviousScores:
     """Newest committed scores, over one connection of its own and the driver's own calls.
 
-    SQLAlchemy's statements cost several times what SQLite needs to answer.
+    SQLAlchemy's statements cost several times what SQLite needs to answer. Scores made here stay
+    in memory for a while: a score never changes, so the database only has to say which is newest.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -42,8 +49,17 @@ class PreviousScores:
         self._engine = engine
         self._sql = _SQL[engine.dialect.name]
         self._sql_of_one = _SQL_OF_ONE[engine.dialect.name]
+        self._which = _WHICH[engine.dialect.name]
+        self._recent: dict[str, tuple[str, PreviousScore]] = {}
         self._lock = Lock()
         self._connection: PoolProxiedConnection | None = None
+
+    def remember(self, key: str, score: PreviousScore) -> None:
+        """Keep a score by the model `key`, the oldest leaving when there are too many."""
+        with self._lock:
+            self._recent[score.score_id] = key, score
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
 
     def find(self, lead_ids: Sequence[str]) -> dict[str, tuple[str, PreviousScore]]:
         """Return `model_key` and score of the leads that have one.
@@ -53,6 +69,10 @@ class PreviousScores:
         """
         try:
             if len(lead_ids) == 1:
+                if not (which := self._rows(self._which, lead_ids[0])):
+                    return {}
+                if recent := self._recent.get(which[0][0]):
+                    return {lead_ids[0]: recent}
                 rows = self._rows(self._sql_of_one, lead_ids[0])
             else:
                 rows = self._rows(self._sql, json.dumps(list(lead_ids)))
