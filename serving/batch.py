@@ -18,12 +18,14 @@ import pyarrow.parquet as pq
 
 from features.catalogue.catalogue import Catalogue
 from features.errors import InputError
+from features.life_config import ExplorationConfig
 from features.outputs import check_output, formula_safe
 from models.lead_scores import LeadScore, LeadScorer
 from models.reasons import CHUNK_ROWS
 from models.scorer import Scorer
 from models.track import tracks
 from serving.batch_records import BatchLedger
+from serving.exploration import is_explored
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class ScoreSummary:
     leads: int
     eligible: int
     qualified: int
+    explored: int
+    "Below the cutoff, and drawn by the exploration."
     grades: dict[str, int]
     cutoff: float | None
     path: Path
@@ -55,6 +59,7 @@ def score_leads(
     num_threads: int = 2,
     progress: Callable[[int], None] = lambda rows: None,
     ledger: BatchLedger | None = None,
+    exploration: ExplorationConfig | None = None,
 ) -> ScoreSummary:
     """Write the scores of `snapshots` to `output`, `.csv` or `.parquet`, and return the counts.
 
@@ -64,12 +69,15 @@ def score_leads(
     goes to `NAME.reasons.csv` or `.parquet` besides, one row each, so that they add up (see
     `models.reasons.reasons`). Files are written aside and renamed. CSV text that a spreadsheet
     would run as a formula gets a `'` in front. With `ledger` each score is kept there too; a batch
-    that is stopped leaves no file, but the scores that were kept so far. Raises InputError when
-    the output can't be written.
+    that is stopped leaves no file, but the scores that were kept so far. Where `exploration` has a
+    share, `is_exploration` marks the leads below the cutoff that it draws: they go to sales like an
+    MQL, once. Raises InputError when the output can't be written.
     """
+    drawn_by = exploration or ExplorationConfig()
     lead_scorer = LeadScorer.of(scorer)
     reasons_path = _reasons_path(output) if reasons_kept == "all" else None
     counts: list[pd.DataFrame] = []
+    explored = 0
     with ExitStack() as files:
         # Files are renamed in reverse: once the leads' file is there, everything is.
         leads_file = files.enter_context(_Output(output))
@@ -78,6 +86,10 @@ def score_leads(
             chunk = snapshots.iloc[start : start + CHUNK_ROWS]
             found = lead_scorer.score_snapshots(chunk, num_threads)
             scores = _scores(chunk, found, scorer.catalogue)
+            is_exploration = _explored(chunk, found, drawn_by)
+            explored += int(is_exploration.sum())
+            if drawn_by.share:
+                scores["is_exploration"] = is_exploration
             leads_file.write(pd.concat([scores, _top_reasons(scores, found, top)], axis=1))
             if reasons_file:
                 reasons_file.write(_all_reasons(chunk, found))
@@ -90,6 +102,7 @@ def score_leads(
         leads=len(scored),
         eligible=int(snapshots["is_eligible"].sum()),
         qualified=int(scored["qualified"].sum()),
+        explored=explored,
         grades={grade: int((scored["grade"] == grade).sum()) for grade in "ABCD"},
         cutoff=scorer.cutoff.value,
         path=output,
@@ -106,6 +119,15 @@ def _scores(chunk: pd.DataFrame, found: Sequence[LeadScore], catalogue: Catalogu
     scores["qualified"] = np.array([score.qualified for score in found], np.bool_)
     scores["track"] = tracks(chunk, scores["qualified"].to_numpy(), catalogue)
     return scores
+
+
+def _explored(
+    chunk: pd.DataFrame, found: Sequence[LeadScore], exploration: ExplorationConfig
+) -> np.ndarray:
+    """Return which rows are below the cutoff and drawn."""
+    accounts = chunk["account_id"].astype(object).where(chunk["account_id"].notna(), None)
+    rows = zip(found, chunk["is_eligible"], chunk["lead_id"], accounts, strict=True)
+    return np.array([is_explored(exploration, *row) for row in rows], np.bool_)
 
 
 def _top_reasons(scores: pd.DataFrame, found: Sequence[LeadScore], top: int) -> pd.DataFrame:

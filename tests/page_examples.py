@@ -68,6 +68,7 @@ def item(lead_id: str = "L-1042", **other: Any) -> dict[str, Any]:
         "state": "mql",
         "accepted_at": None,
         "contacted_at": None,
+        "is_exploration": False,
         "is_overdue": True,
     } | other
 

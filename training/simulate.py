@@ -17,8 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.exploration import are_drawn
+from features.life_config import ExplorationConfig
 from features.outputs import written_aside
-from training.simulation.crm import crm_tables
+from training.simulation.crm import account_ids, crm_tables
 from training.simulation.duplicates import add_email_hashes
 from training.simulation.funnel import Funnel, make_funnel
 from training.simulation.history import History, play
@@ -47,13 +49,16 @@ def simulate(
     drift: bool = False,
     handoff_effect: float = 1.0,
     planted_leaks: bool = False,
+    exploration_share: float = 0.0,
 ) -> Demo:
     """Return a demo CRM with `weeks` of history up to 2026-01-05; the same arguments, the same CRM.
 
     `drift` changes the laws of the newest 26 weeks (see `make_funnel`). A handoff to sales (stage
     change `sal`) multiplies the account's forward rates by `handoff_effect`; the truth is then the
     probability without further handoffs. `planted_leaks` adds three attributes that know the
-    outcome (see `plant_leaks`); the truth does not read them.
+    outcome (see `plant_leaks`); the truth does not read them. `exploration_share` of the accounts
+    are drawn as `features.exploration` draws them: their leads go to sales once, marked, although
+    their points are too few.
 
     >>> demo = simulate(leads=50, seed=1, weeks=30)
     >>> demo.tables["leads"]["lead_id"].nunique()
@@ -61,9 +66,16 @@ def simulate(
     """
     if leads < 10 or weeks < 4 or not 0 < handoff_effect <= 4:
         raise ValueError("leads >= 10, weeks >= 4 and 0 < handoff_effect <= 4 are needed")
+    exploration = ExplorationConfig(share=exploration_share)
     funnel = make_funnel(weeks, drift, handoff_effect)
     people_rng, play_rng, text_rng, leak_rng, mail_rng = np.random.default_rng(seed).spawn(5)
-    history = play(funnel, *draw_people(funnel, leads, people_rng), play_rng)
+    accounts, people = draw_people(funnel, leads, people_rng)
+    is_drawn = are_drawn(
+        exploration,
+        pd.Series(lead_ids(len(people.account))),
+        pd.Series(account_ids(accounts, people.account)),
+    )
+    history = play(funnel, accounts, people, play_rng, is_drawn)
     tables = crm_tables(funnel, history, text_rng)
     add_email_hashes(tables, mail_rng)
     planted = plant_leaks(tables, leak_rng) if planted_leaks else ()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from serving.ledger.records import ScoreRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MONITOR = Path(".closedwon") / "monitor" / "latest.json"
+"Where `closedwon monitor` leaves its newest result."
+_REREAD_SECONDS = 30.0
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -114,6 +120,10 @@ class Metrics:
         """
         self.registry.register(_Watched(gauges))
 
+    def watch_monitor(self, root: Path) -> None:
+        """Show the newest result of `closedwon monitor` under `root`, once there is one."""
+        self.registry.register(_MonitorGauges(root / MONITOR))
+
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -130,3 +140,60 @@ class _Watched:
         for name, (what, value) in self._gauges().items():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield kind(name, what, value=value)
+
+
+class _MonitorGauges:
+    """What the watch found, read again when asked and 30 seconds have passed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at = -_REREAD_SECONDS
+        self._found: tuple[dict[str, Any], float] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the newest result as gauges; nothing without one."""
+        now = time.monotonic()
+        if now - self._read_at >= _REREAD_SECONDS:
+            self._read_at, self._found = now, self._read()
+        if self._found is None:
+            return
+        result, written = self._found
+        yield GaugeMetricFamily(
+            "closedwon_monitor_age_seconds",
+            "Since the newest result of closedwon monitor was written.",
+            value=max(time.time() - written, 0.0),
+        )
+        alarms = GaugeMetricFamily(
+            "closedwon_monitor_alarms", "Findings that need a person.", labels=["kind"]
+        )
+        counts: dict[str, int] = {}
+        for alarm in result["alarms"]:
+            counts[alarm["kind"]] = counts.get(alarm["kind"], 0) + 1
+        for kind, count in sorted(counts.items()):
+            alarms.add_metric([kind], count)
+        yield alarms
+        estimated = result["estimated"] or {}
+        for name, what, value in (
+            ("needs_person", "1 when anything needs a person.", float(result["needs_person"])),
+            ("observed_expected", "Wins over expected wins since training.", _ratio(result)),
+            ("log_loss", "Estimated log loss of the newest scores.",
+             estimated.get("expected_log_loss")),
+        ):  # fmt: skip
+            if value is not None:
+                yield GaugeMetricFamily(f"closedwon_monitor_{name}", what, value=value)
+
+    def _read(self) -> tuple[dict[str, Any], float] | None:
+        try:
+            return json.loads(self._path.read_bytes()), self._path.stat().st_mtime
+        except (OSError, ValueError):  # none yet, or replaced this very moment
+            return None
+
+
+def _ratio(result: dict[str, Any]) -> float | None:
+    """Return observed over expected wins of the weeks since the model's data ended."""
+    course = result["course"]
+    first = course["reference"]
+    pairs = zip(course["observed_wins"][first:], course["expected_wins"][first:], strict=True)
+    known = [(o, e) for o, e in pairs if o is not None and e is not None]
+    expected = sum(e for _, e in known)
+    return sum(o for o, _ in known) / expected if expected else None

@@ -127,6 +127,8 @@ class LeadItem(Shape):
     "mql (waiting for sales), accepted, contacted, rejected, recycled; null: never an MQL."
     accepted_at: str | None
     contacted_at: str | None
+    is_exploration: bool
+    "Whether the MQL is below the cutoff, and was handed over by lot."
     is_overdue: bool
 
 

@@ -53,6 +53,7 @@ class Service:
         # One thread: more would only take turns, and keep the event loop from its own.
         self.large_requests = ThreadPoolExecutor(1, thread_name_prefix="large-requests")
         self.metrics.watch(self._gauges)
+        self.metrics.watch_monitor(root)
         self._amiss_since: float | None = None
 
     @property

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, Engine, Select, exists, literal, select, union_all
+from sqlalchemy import Connection, Engine, Select, case, exists, literal, select, union_all
 
 from features.errors import InputError
+from features.exploration import REASON_CODE
 from features.outputs import written_aside
 from serving.batch import csv_safe
 from serving.ledger.database import database_errors
@@ -132,12 +133,13 @@ def _stage_changes() -> Any:
     """Return MQL moments and what sales made of them.
 
     A rejected MQL has no change: whether it is disqualified is for the CRM to say. Nor has an
-    answer that came when the lead was an MQL anew: it is about the one before.
+    answer that came when the lead was an MQL anew: it is about the one before. An MQL by lot has
+    the reason code `exploration`.
     """
-    nothing = literal(None).label("reason_code")
+    reason = case((mqls.c.is_exploration, REASON_CODE), else_=None).label("reason_code")
     moments = select(
         mqls.c.lead_id, literal("mql").label("stage"), mqls.c.mql_at.label("changed_at"),
-        literal("closedwon").label("actor"), nothing, mqls.c.mql_at.label("recorded_at"),
+        literal("closedwon").label("actor"), reason, mqls.c.mql_at.label("recorded_at"),
     )  # fmt: skip
     at = verdicts.c.decided_at
     answered, newer = mqls.alias(), mqls.alias()

@@ -155,6 +155,7 @@ def item_of(row: RowMapping, level: ServiceLevel, now: int) -> Item:
         **{name: row[name] for name in plain},
         **{name: iso(row[name]) for name in instants},
         "model_version": version_of(row["model_key"]),
+        "is_exploration": bool(row["is_exploration"]),
         "is_overdue": level.is_overdue(row["state"], row["mql_at"], row["contacted_at"], now),
     }
 
@@ -254,6 +255,7 @@ def _handoffs(connection: Connection, lead_id: str, level: ServiceLevel) -> dict
             {
                 "mql_at": iso(mql.mql_at),
                 "score_id": mql.score_id,
+                "is_exploration": bool(mql.is_exploration),
                 "accepted_at": iso(accepted.get(mql.score_id)),
                 "contacted_at": iso(contacted.get(mql.score_id)),
                 "accept_due": iso(level.accept_due(mql.mql_at)),

@@ -16,9 +16,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
-HEAD = "v002"
+HEAD = "v003"
 "The newest revision: a ledger at this one is opened without importing alembic."
 VERSION_TABLE = "closedwon_ledger_version"
 
@@ -78,6 +79,8 @@ mqls = Table(
     Column("score_id", Text, primary_key=True),
     Column("lead_id", Text, nullable=False),
     Column("mql_at", BigInteger, nullable=False),
+    # Below the cutoff, and handed over by lot.
+    Column("is_exploration", Boolean, nullable=False, server_default=false()),
 )
 Index("mqls_of_lead", mqls.c.lead_id, mqls.c.mql_at)
 
@@ -129,6 +132,8 @@ latest = Table(
     Column("contacted_at", BigInteger),
     # JSON. Only the newest is kept: with every score it would be most of the ledger.
     Column("timeline", Text, nullable=False),
+    # Of the newest MQL.
+    Column("is_exploration", Boolean, nullable=False, server_default=false()),
 )
 # Holds all that the list filters by, so that skipped leads are never looked up in the table.
 Index(

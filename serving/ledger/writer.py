@@ -18,6 +18,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from features.life_config import ExplorationConfig
 from serving.ledger.database import cause, is_in_place, writing
 from serving.ledger.errors import LedgerFull, LedgerUnavailable
 from serving.ledger.packing import model_key
@@ -49,7 +50,11 @@ class Writer:
     """Owns the thread. Methods may be called from any thread."""
 
     def __init__(
-        self, engine: Engine, requalify_after_days: int | None = None, capacity: int = CAPACITY
+        self,
+        engine: Engine,
+        requalify_after_days: int | None = None,
+        capacity: int = CAPACITY,
+        exploration: ExplorationConfig | None = None,
     ) -> None:
         self.queued = 0
         "Records that are not committed yet."
@@ -64,6 +69,7 @@ class Writer:
         "Why the last commit failed."
         self._engine = engine
         self._requalify_after_days = requalify_after_days
+        self._exploration = exploration or ExplorationConfig()
         self._capacity = capacity
         self._statements = Statements.of(engine.dialect)
         self._lock = Lock()
@@ -218,6 +224,7 @@ class Writer:
                 list(new_models.values()),
                 records,
                 self._requalify_after_days,
+                self._exploration,
             )
         self.written += written.scores
         self.mqls_opened += written.mqls

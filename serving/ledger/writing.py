@@ -20,6 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
+from features.life_config import ExplorationConfig
+from serving.exploration import is_explored
 from serving.ledger.erasing import left_out
 from serving.ledger.packing import LATEST_OF_SCORE, Row, latest_row, model_row, score_row
 from serving.ledger.records import SKEW, ModelRecord, ScoreRecord
@@ -96,6 +98,7 @@ def write_batch(
     new_models: Sequence[ModelRecord],
     records: Sequence[Keyed],
     requalify_after_days: int | None,
+    exploration: ExplorationConfig,
 ) -> Written:
     """Write `records` in their order; the caller commits."""
     gone = left_out(connection, [record for record, _ in records])
@@ -110,7 +113,7 @@ def write_batch(
         statements.add_scores.run(connection, [score_row(*keyed) for keyed in turn])
         present = [record for record, _ in turn if not record.is_backfill]
         statements.keep_latest.run(connection, [latest_row(record) for record in present])
-        opened = _new_mqls(connection, present, requalify_after_days)
+        opened = _new_mqls(connection, present, requalify_after_days, exploration)
         if opened:
             _open_handoffs(connection, opened)
             n_mqls += len(opened)
@@ -143,25 +146,42 @@ def _turns(records: Sequence[Keyed]) -> Iterator[list[Keyed]]:
 
 
 def _new_mqls(
-    connection: Connection, records: Sequence[ScoreRecord], requalify_after_days: int | None
+    connection: Connection,
+    records: Sequence[ScoreRecord],
+    requalify_after_days: int | None,
+    exploration: ExplorationConfig,
 ) -> list[ScoreRecord]:
-    """Return the qualified records that make their lead an MQL: those whose lead has none open.
+    """Return the records that make their lead an MQL: qualified, and the lead has none open.
 
     What was answered `qualified` counts, whether or not a newer score of the lead is there. An MQL
     ends when sales recycles it here, with what was seen since; when the CRM recycles the lead
-    after all that we know of the MQL; or after `requalify_after_days`.
+    after all that we know of the MQL; or after `requalify_after_days`. A lead below the cutoff that
+    the exploration draws becomes one, too, if it never was; where it qualifies later and sales has
+    not taken it up, it is an MQL anew.
     """
-    qualified = [record for record in records if record.qualified]
-    if not qualified:
+    candidates = [
+        one
+        for one in records
+        if one.qualified
+        or is_explored(exploration, one, one.is_eligible, one.lead_id, one.account_id)
+    ]
+    if not candidates:
         return []
-    asked = select(latest.c.lead_id, latest.c.state, latest.c.mql_at, latest.c.answered_at)
-    asked = asked.where(latest.c.lead_id.in_([record.lead_id for record in qualified]))
+    asked = select(
+        latest.c.lead_id,
+        latest.c.state,
+        latest.c.mql_at,
+        latest.c.answered_at,
+        latest.c.is_exploration,
+    ).where(latest.c.lead_id.in_([record.lead_id for record in candidates]))
     found = {row[0]: row[1:] for row in connection.execute(asked)}
     opened = []
-    for record in qualified:
-        state, mql_at, answered_at = found[record.lead_id]
+    for record in candidates:
+        state, mql_at, answered_at, was_exploration = found[record.lead_id]
         if mql_at is None:
             opened.append(record)
+            continue
+        if not record.qualified:
             continue
         known_at = max(mql_at, answered_at or mql_at)
         is_recycled = state == "recycled" and record.as_of >= answered_at
@@ -170,7 +190,8 @@ def _new_mqls(
             requalify_after_days is not None
             and record.scored_at >= mql_at + requalify_after_days * DAY
         )
-        if is_recycled or is_due:
+        is_first_crossing = was_exploration and state in ("mql", "rejected")
+        if is_recycled or is_due or is_first_crossing:
             opened.append(record)
     return opened
 
@@ -180,7 +201,12 @@ def _open_handoffs(connection: Connection, opened: Sequence[ScoreRecord]) -> Non
     connection.execute(
         insert(mqls),
         [
-            {"score_id": one.score_id, "lead_id": one.lead_id, "mql_at": one.scored_at}
+            {
+                "score_id": one.score_id,
+                "lead_id": one.lead_id,
+                "mql_at": one.scored_at,
+                "is_exploration": not one.qualified,
+            }
             for one in opened
         ],
     )
@@ -193,6 +219,15 @@ def _open_handoffs(connection: Connection, opened: Sequence[ScoreRecord]) -> Non
             answered_at=None,
             accepted_at=None,
             contacted_at=None,
+            is_exploration=bindparam("by_lot"),
         ),
-        [{"of_lead": one.lead_id, "of_score": one.score_id, "at": one.scored_at} for one in opened],
+        [
+            {
+                "of_lead": one.lead_id,
+                "of_score": one.score_id,
+                "at": one.scored_at,
+                "by_lot": not one.qualified,
+            }
+            for one in opened
+        ],
     )

@@ -90,6 +90,7 @@ class Row:
     due: str | None
     "What sales owes it next, and until when."
     is_overdue: bool
+    is_exploration: bool
 
 
 def lead_url(lead_id: str) -> str:
@@ -182,6 +183,7 @@ def _row(item: Mapping[str, Any], now: int, levels: ServingConfig) -> Row:
         since=None if since is None else ago_text(since, now),
         due=None if since is None else _next_due(state, since, now, levels),
         is_overdue=bool(item["is_overdue"]),
+        is_exploration=bool(item["is_exploration"]),
     )
 
 

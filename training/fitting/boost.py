@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,16 +31,56 @@ DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What boosters are told of some rows instead of how they ended; one entry a lesson.
+
+    The lessons of a row take its place wherever a booster is trained on it, and nowhere else: what
+    it is validated on stays as it was.
+    """
+
+    row: np.ndarray
+    "Number of the row, rising."
+    won: np.ndarray
+    share: np.ndarray
+    "Of the row's weight."
+
+
+@dataclass(frozen=True)
 class Rows:
     """What a booster sees: one entry, or matrix line, a row."""
 
     matrix: np.ndarray
     won: np.ndarray
     weight: np.ndarray
+    taught: Taught | None = None
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Return the rows with these numbers, or where this mask is true."""
+        """Return the rows with these numbers, or where this mask is true, as they ended."""
         return Rows(self.matrix[rows], self.won[rows], self.weight[rows])
+
+    def weighted(self, factor: np.ndarray) -> Rows:
+        """Return the rows with their weights multiplied, one factor a row."""
+        return replace(self, weight=self.weight * factor)
+
+    def with_lessons(self) -> Rows:
+        """Return the rows, as they ended, and after them one more for each lesson."""
+        taught = self.taught
+        if taught is None:
+            return self
+        return Rows(
+            np.concatenate([self.matrix, self.matrix[taught.row]]),
+            np.concatenate([self.won, taught.won]),
+            np.concatenate([self.weight, self.weight[taught.row] * taught.share]),
+        )
+
+    def to_train_on(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers in `with_lessons` that a booster is trained on for these rows."""
+        taught = self.taught
+        if taught is None:
+            return rows
+        as_they_ended = rows[~np.isin(rows, taught.row)]
+        lessons = np.flatnonzero(np.isin(taught.row, rows))
+        return np.concatenate([as_they_ended, len(self.won) + lessons])
 
 
 @dataclass(frozen=True)
@@ -87,17 +127,19 @@ def booster_parameters(chosen: dict[str, Any], seed: int, num_threads: int) -> d
 def cross_fit(rows: Rows, folds: list[Fold], parameters: dict[str, Any]) -> CrossFit:
     """Return boosters grown together, one a fold, until their mean validation loss stops falling.
 
-    `rows.weight` weighs the fit and the loss that chooses the number of trees alike.
+    `rows.weight` weighs the fit and the loss that chooses the number of trees alike. Where rows are
+    taught otherwise than they ended, the fit is told so, and the loss is not.
     """
     lightgbm = import_lightgbm()
-    whole = lightgbm.Dataset(rows.matrix, rows.won, weight=rows.weight, free_raw_data=False)
+    told = rows.with_lessons()
+    whole = lightgbm.Dataset(told.matrix, told.won, weight=told.weight, free_raw_data=False)
     patience = round(PATIENCE / parameters["learning_rate"])
     # One binning for all folds: it looks at features only, never at labels.
     grown = lightgbm.cv(
         parameters,
         whole,
         MAX_TREES,
-        folds=folds,
+        folds=[(rows.to_train_on(train), valid) for train, valid in folds],
         return_cvbooster=True,
         callbacks=[lightgbm.early_stopping(patience, verbose=False)],
     )
@@ -127,8 +169,10 @@ def raw_scores(
 
 
 def refit(rows: Rows, parameters: dict[str, Any], trees: int) -> Booster:
-    """Return one booster of `trees` trees on all `rows`."""
+    """Return one booster of `trees` trees on all `rows`, or their lessons."""
     lightgbm = import_lightgbm()
+    if rows.taught is not None:
+        rows = rows.with_lessons().take(rows.to_train_on(np.arange(len(rows.won))))
     return lightgbm.train(
         parameters, lightgbm.Dataset(rows.matrix, rows.won, weight=rows.weight), trees
     )

@@ -32,6 +32,7 @@ from training.fitting.folds import (
 )
 from training.metrics import is_clear_gain
 from training.segments import category_feature
+from training.verdicts.lessons import lessons
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -70,10 +71,17 @@ class Fitted:
         """Return calibrated probabilities by the booster fitted on all rows."""
         return self._calibrated(self.booster, snapshots)
 
-    def out_of_fold_probability(self, snapshots: pd.DataFrame, account: np.ndarray) -> np.ndarray:
+    def encoded_probability(self, snapshots: pd.DataFrame, matrix: np.ndarray) -> np.ndarray:
+        """Return what `probability` does, where the encoder's `matrix` is there already."""
+        return self._calibrated(self.booster, snapshots, matrix)
+
+    def out_of_fold_probability(
+        self, snapshots: pd.DataFrame, account: np.ndarray, matrix: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return probabilities by the booster that left out each snapshot's time block or account.
 
         `account` holds each row's account component. One that no booster saw may take any.
+        `matrix`: the encoder's, if it is there already.
         """
         if len(self.fold_of_account):
             block = self.fold_of_account.reindex(account).fillna(0).to_numpy(int)
@@ -84,11 +92,15 @@ class Fitted:
         for number in np.unique(block):
             rows = block == number
             booster = self.cross_fit.boosters[number]
-            probability[rows] = self._calibrated(booster, snapshots[rows])
+            own = None if matrix is None else matrix[rows]
+            probability[rows] = self._calibrated(booster, snapshots[rows], own)
         return probability
 
-    def _calibrated(self, booster: Booster, snapshots: pd.DataFrame) -> np.ndarray:
-        matrix = self.encoder.transform(snapshots)
+    def _calibrated(
+        self, booster: Booster, snapshots: pd.DataFrame, matrix: np.ndarray | None = None
+    ) -> np.ndarray:
+        if matrix is None:
+            matrix = self.encoder.transform(snapshots)
         raw = raw_scores(booster, matrix, self.cross_fit.trees, self.parameters)
         return self.calibration.probability(raw, self.calibration.segments_of(snapshots))
 
@@ -116,7 +128,7 @@ def choose(examples: Examples, rows: np.ndarray, config: Config) -> Choices:
     if training.trials == 0:
         return Choices(dict(DEFAULTS), None)
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
-    table = _rows(examples, rows, encoder)
+    table = _rows(examples, rows, encoder, config)
     folds, in_time = make_folds(examples, rows, config)
     account = examples.account[rows]
     parameters = search_parameters(
@@ -135,7 +147,7 @@ def fit_model(examples: Examples, rows: np.ndarray, choices: Choices, config: Co
     refitted on all the rows.
     """
     encoder = fit_encoder(examples.snapshots[rows], examples.catalogue)
-    table = _rows(examples, rows, encoder)
+    table = _rows(examples, rows, encoder, config)
     folds, in_time = make_folds(examples, rows, config)
     as_of = examples.as_of[rows]
     weighted = _weighted(table, as_of, choices.half_life_days)
@@ -195,15 +207,16 @@ def _segment_column(examples: Examples, config: Config) -> str | None:
     return category_feature(examples.catalogue, name, "[training] calibrate_by")
 
 
-def _rows(examples: Examples, rows: np.ndarray, encoder: Encoder) -> Rows:
+def _rows(examples: Examples, rows: np.ndarray, encoder: Encoder, config: Config) -> Rows:
     matrix = encoder.transform(examples.snapshots[rows])
-    return Rows(matrix, examples.won[rows], examples.weight[rows])
+    taught = lessons(examples, rows, config.verdicts)
+    return Rows(matrix, examples.won[rows], examples.weight[rows], taught)
 
 
 def _weighted(rows: Rows, as_of: np.ndarray, half_life_days: float | None) -> Rows:
     if half_life_days is None:
         return rows
-    return Rows(rows.matrix, rows.won, rows.weight * recency_weights(as_of, half_life_days))
+    return rows.weighted(recency_weights(as_of, half_life_days))
 
 
 def _booster_parameters(chosen: dict[str, Any], config: Config) -> dict[str, Any]:

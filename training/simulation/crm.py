@@ -22,8 +22,8 @@ from training.simulation.funnel import (
 )
 from training.simulation.history import History
 from training.simulation.names import Strings, ids, instants, lead_ids, named, take
-from training.simulation.people import NEVER
-from training.simulation.sales import ACTORS, CHANGE_STAGES, REASONS, VERDICTS
+from training.simulation.people import NEVER, Accounts
+from training.simulation.sales import ACTORS, CHANGE_REASONS, CHANGE_STAGES, REASONS, VERDICTS
 
 COUNTRIES = ("US", "GB", "DE", "FR", "NL", "CA", "AU", "SE")
 _COUNTRY_SHARES = (0.38, 0.16, 0.14, 0.09, 0.07, 0.08, 0.05, 0.03)
@@ -55,14 +55,15 @@ def crm_tables(
     }
 
 
-def _account_places(history: History) -> Ints:
+def _account_places(accounts: Accounts) -> Ints:
     """Return each account's number in `A000001`...; -1 for free mail, which has no account."""
-    is_company = ~history.accounts.is_free_mail
+    is_company = ~accounts.is_free_mail
     return np.where(is_company, np.cumsum(is_company) - 1, -1)
 
 
-def _account_id(history: History, account: Ints) -> Strings:
-    places = _account_places(history)
+def account_ids(accounts: Accounts, account: Ints) -> Strings:
+    """Return the ids of these accounts, missing for free mail."""
+    places = _account_places(accounts)
     return take(ids("A", int(places.max()) + 1), places[account])
 
 
@@ -77,7 +78,7 @@ def _leads_table(history: History, end: int, rng: np.random.Generator) -> pd.Dat
         {
             "lead_id": lead_ids(count),
             "created_at": instants(leads.created),
-            "account_id": _account_id(history, leads.account),
+            "account_id": account_ids(history.accounts, leads.account),
             "source": named(SOURCES, leads.source),
             "merged_into": named([], np.full(count, -1)),
             "recorded_at": instants(leads.created),
@@ -112,7 +113,7 @@ def _leads_table(history: History, end: int, rng: np.random.Generator) -> pd.Dat
 def _email_domains(history: History, rng: np.random.Generator) -> Strings:
     """Return each lead's domain: a free-mail host, or one of its account's own."""
     account = history.leads.account
-    place = _account_places(history)[account] + len(FREE_MAIL_DOMAINS)
+    place = _account_places(history.accounts)[account] + len(FREE_MAIL_DOMAINS)
     free = rng.integers(0, len(FREE_MAIL_DOMAINS), len(account))
     companies = [f"company{number + 1:06d}.example" for number in range(len(history.accounts.tier))]
     is_free = history.accounts.is_free_mail[account]
@@ -137,7 +138,7 @@ def _accounts_table(history: History, end: int, rng: np.random.Generator) -> pd.
         employees = history.accounts.employees[here].astype(np.float64)
         return pd.DataFrame(
             {
-                "account_id": _account_id(history, here),
+                "account_id": account_ids(history.accounts, here),
                 "recorded_at": instants(at[chosen]),
                 "industry": named(INDUSTRIES, industry),
                 "employees": np.where(is_known[:, 1], employees, np.nan),
@@ -172,7 +173,7 @@ def _opportunities_table(history: History) -> pd.DataFrame:
                 lead_ids(len(history.leads.account)),
                 np.where(is_free, first_lead[deals.account], -1),
             ),
-            "account_id": _account_id(history, deals.account),
+            "account_id": account_ids(history.accounts, deals.account),
             "amount": deals.packs * PACK_PRICE,
         }
     ).sort_values(["created_at", "opportunity_id"], kind="stable", ignore_index=True)
@@ -200,7 +201,7 @@ def _stage_changes_table(history: History) -> pd.DataFrame:
             "stage": named(CHANGE_STAGES, stage),
             "changed_at": instants(at),
             "actor": named(ACTORS, actor),
-            "reason_code": named(REASONS, reason),
+            "reason_code": named(CHANGE_REASONS, reason),
         }
     ).sort_values(["changed_at", "lead_id"], kind="stable", ignore_index=True)
 

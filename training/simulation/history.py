@@ -72,13 +72,21 @@ class History:
     verdicts: tuple[Ints, ...]
 
 
-def play(funnel: Funnel, accounts: Accounts, leads: Leads, rng: np.random.Generator) -> History:
-    """Return a history drawn from the funnel's laws."""
+def play(
+    funnel: Funnel,
+    accounts: Accounts,
+    leads: Leads,
+    rng: np.random.Generator,
+    is_drawn: Bools | None = None,
+) -> History:
+    """Return a history drawn from the funnel's laws; `is_drawn`: which leads sales may explore."""
     count = len(accounts.tier)
     stage = np.full((count, funnel.weeks), -1)
     handed = np.zeros((count, funnel.weeks + 1), dtype=bool)
     merged = np.full(len(leads.account), NEVER)
-    sales = SalesTeam(leads, count, funnel.mondays)
+    if is_drawn is None:
+        is_drawn = np.zeros(len(leads.account), dtype=bool)
+    sales = SalesTeam(leads, count, funnel.mondays, is_drawn)
     pipeline = _Pipeline(funnel, accounts, leads)
     events: list[tuple[Ints, ...]] = []
     for week in range(funnel.weeks):

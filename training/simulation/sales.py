@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.exploration import REASON_CODE
 from training.simulation.funnel import DAY_US, EVENT_TYPES, Bools, Ints
 from training.simulation.people import NEVER, Leads
 
@@ -33,14 +34,17 @@ CHANGE_STAGES = ("mql", "sal", "sql", "disqualified", "recycled")
 MQL, SAL, SQL, DISQUALIFIED, RECYCLED = range(5)
 ACTORS = ("marketing_automation", "sdr_1", "sdr_2", "sdr_3", "sdr_4")
 REASONS = ("no_budget", "bad_timing", "wrong_person", "student", "competitor", "no_answer")
+CHANGE_REASONS = (*REASONS, REASON_CODE)
+EXPLORED = len(REASONS)
 VERDICTS = ("accepted", "rejected")
 
 
 class SalesTeam:
     """The points of every lead, the MQLs they make and what sales does with them."""
 
-    def __init__(self, leads: Leads, accounts: int, mondays: Ints) -> None:
+    def __init__(self, leads: Leads, accounts: int, mondays: Ints, is_drawn: Bools) -> None:
         self._leads = leads
+        self._may_explore = is_drawn.copy()
         self._mondays = mondays
         self._weights = np.array([POINTS.get(name, 0.0) for name in EVENT_TYPES])
         self._points = np.zeros(len(leads.account))
@@ -76,12 +80,22 @@ class SalesTeam:
         self._points = np.maximum(_WEEKLY_FADE * self._points + points, 0)
         if week + 1 >= len(self._mondays) - 1:
             return
-        chosen = np.flatnonzero((self._points >= MQL_POINTS) & ~self._is_mql & may_qualify)
+        is_above = self._points >= MQL_POINTS
+        chosen = np.flatnonzero(is_above & ~self._is_mql & may_qualify)
+        self._hand_over(chosen, -1, week, rng)
+        # Drawn leads go to sales once, when they are first seen below the threshold.
+        explored = np.flatnonzero(self._may_explore & ~is_above & may_qualify)
+        if len(explored):
+            self._hand_over(explored, EXPLORED, week, rng)
+
+    def _hand_over(self, chosen: Ints, reason: int, week: int, rng: np.random.Generator) -> None:
+        """Make MQLs of the chosen leads, with a reason code (-1: none), and let sales work them."""
         self._is_mql[chosen] = True
+        self._may_explore[chosen] = False
         # The automation runs on Monday morning.
         at = self._mondays[week + 1] + rng.integers(6 * 3600, 9 * 3600, len(chosen)) * 1_000_000
         nobody = np.zeros(len(chosen), dtype=np.int64)
-        self.changes.append((chosen, nobody + MQL, at, nobody, nobody - 1))
+        self.changes.append((chosen, nobody + MQL, at, nobody, nobody + reason))
         self._work(chosen, at, rng)
 
     def _work(self, lead: Ints, mql_at: Ints, rng: np.random.Generator) -> None:
