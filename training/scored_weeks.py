@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,13 @@ PAST_WEEKS = 26
 LEAST_RECENT_WEEKS = 4
 """Fewer weeks between fit and test tell less about volume than the older ones."""
 WEEK = pd.Timedelta(days=7)
+
+
+class Scores(Protocol):
+    """Whatever scores snapshots as it would be served."""
+
+    def probability(self, snapshots: pd.DataFrame) -> np.ndarray:
+        """Return a probability a row."""
 
 
 def cutoff_policy(examples: Examples, config: Config) -> CutoffConfig:
@@ -121,7 +128,7 @@ def weeks_of_test(
     tables: Tables | Partitions | None,
     config: Config,
     split: Split,
-    fitted: Fitted,
+    fitted: Scores,
     rules: RulesScorer | None,
 ) -> ScoredWeeks:
     """Return the test weeks, and those of the gap before them to warm the replay up."""
@@ -146,7 +153,7 @@ def weeks_of_test(
     )
 
 
-def _as_served(fitted: Fitted) -> ProbabilityOf:
+def _as_served(fitted: Scores) -> ProbabilityOf:
     """Return the scores of the refit booster, whatever the account."""
     return lambda snapshots, _: fitted.probability(snapshots)
 

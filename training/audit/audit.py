@@ -71,7 +71,7 @@ def audit_examples(
     groups = missing_groups(columns)
     found = _evidence(columns, views, groups, examples, tables, attribution, config)
     findings = [
-        _finding(name, evidence, groups.get(name), _is_named(name, config))
+        _finding(name, evidence, groups.get(name), is_named(name, config))
         for name, evidence in found.items()
     ]
     return Audit(
@@ -82,7 +82,7 @@ def audit_examples(
     )
 
 
-def _is_named(column: str, config: Config) -> bool:
+def is_named(column: str, config: Config) -> bool:
     """Return whether the user says that the column is filled when a lead is created."""
     named = config.features.known_at_creation
     return column in named or column.partition(".")[2] in named
@@ -122,7 +122,7 @@ def _evidence(
     about_filling = [
         column
         for column in columns
-        if _is_filled_late(found[column.name]) and not _is_named(column.name, config)
+        if _is_filled_late(found[column.name]) and not is_named(column.name, config)
     ]
     for name, within in within_blocked(columns, about_filling, label).items():
         found[name].append(within)
@@ -165,11 +165,9 @@ def without_blocked(examples: Examples, audit: Audit) -> Examples:
 
     Where the account of a lead is blocked, all that is known through the account goes with it.
     """
-    blocked = set(audit.blocked())
+    blocked = audit.blocked()
     features = examples.catalogue.features
-    kept = [feature for feature in features if feature.stream not in blocked]
-    if ACCOUNT in blocked:
-        kept = [feature for feature in kept if not _is_through_account(feature)]
+    kept = [one for one in features if not any(reads(one, column) for column in blocked)]
     if len(kept) == len(features):
         return examples
     names = {feature.name for feature in kept}
@@ -184,5 +182,9 @@ def without_blocked(examples: Examples, audit: Audit) -> Examples:
     return replace(examples, catalogue=catalogue, snapshots=snapshots)
 
 
-def _is_through_account(feature: Feature) -> bool:
-    return feature.family == "account" or feature.stream.startswith("accounts.")
+def reads(feature: Feature, column: str) -> bool:
+    """Return whether the feature is made of `column`, or known only through it."""
+    if feature.stream == column:
+        return True
+    is_through_account = feature.family == "account" or feature.stream.startswith("accounts.")
+    return column == ACCOUNT and is_through_account

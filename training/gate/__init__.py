@@ -1,0 +1,1 @@
+"""The gate: a challenger against the champion, and the verdict."""

@@ -1,0 +1,112 @@
+"""The gate: whether a challenger may take the champion's place.
+
+Three kinds of checks: scores compared on rows that neither model saw (`paired`, on what `sides`
+finds), and what no score tells: the audit's evidence, the reasons, speed and size (`further`).
+One failed check refuses; without one, an open question means that there is not enough evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.scorer import Scorer
+from training.gate.checks import Check, Decision, decision_of
+from training.gate.further import audit_checks, cost_checks, reasons_checks
+from training.gate.paired import paired_checks
+from training.gate.sides import Baseline, compared
+from training.gate.words import table_of
+
+if TYPE_CHECKING:
+    from training.candidate import Candidate, Prepared
+    from training.steps import Steps
+
+SAID: dict[Decision, str] = {
+    "pass": "pass: the challenger is not worse than the champion by more than the margins",
+    "refuse": "refuse: the challenger failed a check",
+    "not_enough_evidence": "not enough evidence that the challenger is no worse",
+}
+
+
+@dataclass(frozen=True)
+class ChampionInUse:
+    """The champion that is challenged."""
+
+    version: str
+    digest: str
+    "Of its bundle."
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a challenger, and every check behind it."""
+
+    decision: Decision
+    champion_version: str
+    champion_digest: str
+    baseline: Baseline
+    "Who stood for the champion: itself, or its recipe fitted anew."
+    why: str
+    "Who stood for it and why, in words."
+    rows: int
+    "Compared snapshots."
+    wins: int
+    "Won leads among them."
+    checks: tuple[Check, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the verdict as JSON values."""
+        return {
+            "decision": self.decision,
+            "champion": self.champion_version,
+            "champion_digest": self.champion_digest,
+            "baseline": self.baseline,
+            "why": self.why,
+            "rows": self.rows,
+            "wins": self.wins,
+            "checks": [check.as_dict() for check in self.checks],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the verdict for people: against whom, the checks as a table, what follows."""
+        held = [check.name for check in self.checks if check.result in ("fail", "unclear")]
+        because = f" ({', '.join(held[:4])}{', ...' * (len(held) > 4)})" if held else ""
+        return [
+            f"Challenger against version {self.champion_version}: {self.rows:,} rows, "
+            f"{self.wins:,} won leads.",
+            self.why,
+            "",
+            *table_of(self.checks),
+            "",
+            f"Verdict: {SAID[self.decision]}{because}.",
+        ]
+
+
+def judge(
+    champion: ChampionInUse, candidate: Candidate, prepared: Prepared, steps: Steps
+) -> Verdict:
+    """Return whether `candidate` may take the champion's place.
+
+    `prepared` is what the candidate was made of. The candidate is judged by its evaluation, which
+    did not see the test part; its reasons, speed and size by what would be shipped.
+    """
+    gate, old, new = prepared.config.gate, champion.scorer, candidate.scorer
+    with steps("champion's scores"):
+        found = compared(old, candidate, prepared)
+    checks = [
+        *paired_checks(found.rows, found.mqls, gate),
+        *audit_checks(old, new, prepared),
+        *reasons_checks(old, new, prepared, gate),
+        *cost_checks(old, new, prepared, gate),
+    ]
+    return Verdict(
+        decision=decision_of(checks),
+        champion_version=champion.version,
+        champion_digest=champion.digest,
+        baseline=found.baseline,
+        why=found.why,
+        rows=len(found.rows.won),
+        wins=found.rows.won_leads(),
+        checks=tuple(checks),
+    )
