@@ -22,6 +22,7 @@ from serving.ledger.errors import LedgerUnavailable
 if TYPE_CHECKING:
     from features.config import Config
     from serving.ledger.keys import Keys
+    from training.promotion import Promotion
     from training.recipe import Training
     from training.steps import Steps
 
@@ -258,7 +259,14 @@ def score(
                 asked = open_batch_ledger(scorer, version, folder, settings, Path(), tables)
                 ledger = stack.enter_context(asked)
             kept = "all" if all_reasons else "top"
-            summary = score_leads(scorer, snapshots, output, reasons_kept=kept, ledger=ledger)
+            summary = score_leads(
+                scorer,
+                snapshots,
+                output,
+                reasons_kept=kept,
+                ledger=ledger,
+                exploration=settings.exploration,
+            )
     note = old_data_note(snapshots["as_of"], now_us()) if is_kept else None
     if note:
         print(f"closedwon: {note}", file=sys.stderr)
@@ -268,6 +276,8 @@ def score(
     grades = ", ".join(f"{grade} {count:,}" for grade, count in summary.grades.items())
     _say(f"Scored {summary.leads:,} open leads with version {version}: {grades}.")
     _say(f"{summary.qualified:,} qualify as MQLs of {summary.eligible:,} that may.")
+    if summary.explored:
+        _say(f"{summary.explored:,} below the cutoff are drawn to go to sales all the same.")
     all_told = f", and every reason to {summary.reasons_path}" if summary.reasons_path else ""
     also = ", and to the ledger" if is_kept else ""
     _say(f"Wrote {summary.path}{all_told}{also}.")
@@ -294,6 +304,38 @@ def compare(
 
 
 @app.command()
+def backtest(
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    rules: RulesOption = None,
+    months: Annotated[int, typer.Option(min=2, max=60, help="At most so many, the newest.")] = 12,
+    output: Annotated[Path | None, typer.Option("--output", help="HTML page to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay the past as if the model had been retrained every month, or less often.
+
+    What retraining brings, how fast a model ages, and the rules beside it; nothing is registered.
+    """
+    from features.outputs import check_output
+    from models.rules import read_rules
+    from training.backtest.backtest import backtest as run
+    from training.report.backtest_page import PAGE, write_backtest_page
+
+    settings, table = _read(config), _rules_beside(config, rules)
+    if output is not None:
+        check_output(output, (".html",), _inputs(config, settings, data))
+    with _steps(as_json) as steps:
+        points = None if table is None else read_rules(table)
+        found = run(settings, data, Path(), steps, points, months)
+        with steps("page"):
+            page = write_backtest_page(found, output or PAGE)
+    if as_json:
+        _print_json({**found.as_dict(), "page": str(page), "seconds": steps.seconds})
+    else:
+        _say("\n".join([*found.lines(), "", f"With pictures: {page}"]))
+
+
+@app.command()
 def serve(
     config: ConfigOption = DEFAULT_CONFIG,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -305,6 +347,141 @@ def serve(
     from serving.api.run import serve as run
 
     run(_read(config), Path(), host, port)
+
+
+@app.command()
+def retrain(
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    rules: RulesOption = None,
+    may_promote: Annotated[
+        bool, typer.Option("--promote", help="Make it champion if the gate lets it pass.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn from what has closed since: a new model, or the champion recalibrated.
+
+    The gate judges it against the champion. The same data make it once only, so it may be run
+    again after a stop.
+    """
+    from models.rules import read_rules
+    from training.retrain.retrain import retrain as run
+
+    settings, table = _read(config), _rules_beside(config, rules)
+    with _steps(as_json) as steps:
+        points = None if table is None else read_rules(table)
+        retrained = run(settings, data, Path(), steps, points, may_promote)
+    if as_json:
+        _print_json(retrained.as_dict())
+    else:
+        _say("\n".join(retrained.lines()))
+    if retrained.is_refused:
+        print("The champion stays as it is.", file=sys.stderr)
+        raise typer.Exit(GATE_SAID_NO)
+
+
+@app.command()
+def monitor(
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    model: Annotated[str, typer.Option(help="champion, challenger or a version.")] = "champion",
+    output: Annotated[Path, typer.Option("--output", help="HTML page to write.")] = LOCAL
+    / "monitor.html",
+    as_json: JsonOption = False,
+) -> None:
+    """Watch the model at work: drift, broken feeds, wins against what was promised.
+
+    Exit code 3 when something needs a person.
+    """
+    from features.outputs import check_output
+    from training.monitor.monitor import monitor as run
+    from training.report.monitor_section import write_monitor_page
+
+    LOCAL.mkdir(exist_ok=True)
+    check_output(output, (".html",))
+    with _steps(as_json) as steps:
+        result = run(_read(config), data, Path(), model, steps)
+        with steps("page"):
+            page = write_monitor_page(result.as_dict(), output)
+    if as_json:
+        _print_json({**result.as_dict(), "page": str(page)})
+    else:
+        _say("\n".join([*result.lines(), f"With pictures: {page}"]))
+    if result.needs_person:
+        raise typer.Exit(GATE_SAID_NO)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="challenger or a version.")] = "challenger",
+    override: Annotated[
+        str | None, typer.Option(help="Promote whatever the gate said, for this reason.")
+    ] = None,
+    show_history: Annotated[
+        bool, typer.Option("--history", help="Only show every change of champion so far.")
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version champion, if the gate let it pass; the service takes it up by itself."""
+    from training.promotion import promote as run
+    from training.promotion_standing import history
+
+    settings = _read(config)
+    if show_history:
+        standing = history(settings, Path())
+        if as_json:
+            _print_json(standing.as_dict())
+        else:
+            _say("\n".join(standing.lines()))
+        return
+    _say_promoted(run(settings, Path(), version, override), as_json)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    version: Annotated[
+        str | None, typer.Argument(help="An earlier champion; the one before without it.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an earlier champion champion again, at once."""
+    from training.promotion import rollback as run
+
+    _say_promoted(run(_read(config), Path(), version, reason), as_json)
+
+
+def _say_promoted(promotion: Promotion, as_json: bool) -> None:
+    if as_json:
+        _print_json(promotion.as_dict())
+    else:
+        _say(promotion.told)
+    if promotion.outcome == "refused":
+        print("Not promoted. To do it all the same: --override REASON", file=sys.stderr)
+        raise typer.Exit(GATE_SAID_NO)
+
+
+@app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="champion, challenger or a version.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    data: DataOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version again from its recorded settings and data, and compare every byte."""
+    from training.reproduce import reproduce as run
+
+    settings = _read(config)
+    with _steps(as_json) as steps:
+        found = run(version, settings, data, Path(), steps)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        _say("\n".join(found.lines()))
+    if not found.is_equal:
+        raise typer.Exit(GATE_SAID_NO)
 
 
 @app.command()

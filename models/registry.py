@@ -24,6 +24,12 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 DIGEST_TAG = "bundle_sha256"
 "Tag of a model version: the digest its bundle must have."
+SKILL_TAG = "beats_base_rate"
+"Tag of a model version: `yes` if it clearly beats the base rate, else `no`."
+GATE_TAG = "gate"
+"Tag of a model version: the gate's JSON with `decision`, `champion`, `champion_digest`."
+RETRAIN_KEY_TAG = "retrain_key"
+"Tag of a model version: what `closedwon retrain` made it from, to know it again."
 
 # Set before mlflow is imported, unless the user did: no usage reports to MLflow's makers, no
 # advertising on stdout, and a server that is down is reported in seconds, not minutes.
@@ -135,20 +141,28 @@ def store_errors(uri: str) -> Iterator[None]:
         ) from error
 
 
-def fetch_bundle(selector: str, tracking: TrackingConfig, root: Path) -> tuple[Path, str]:
+def open_store(tracking: TrackingConfig, root: Path) -> MlflowClient:
+    """Return a client of a store that is there; NoModel where a local one was never made."""
+    store = _local_store(tracking_uri(tracking, root))
+    if store is not None and not store.exists():
+        raise NoModel(tracking.model_name)
+    return connect(tracking, root)
+
+
+def fetch_bundle(
+    selector: str, tracking: TrackingConfig, root: Path, afresh: bool = False
+) -> tuple[Path, str]:
     """Return the folder of a registered model's bundle, and its version.
 
     `selector` is `champion`, `challenger` or a version number. The bundle is cached in
     `models/artifacts/NAME/VERSION` under the working folder `root`; it gets there only after its
     golden rows came out as expected in a child process, and is used again only while its digest
-    is the registered one. Raises InputError when there is no such model or it is damaged.
+    is the registered one. With `afresh` the store's own copy is downloaded and checked even so.
+    Raises InputError when there is no such model or it is damaged.
     """
-    store = _local_store(tracking_uri(tracking, root))
-    if store is not None and not store.exists():
-        raise NoModel(tracking.model_name)
-    client = connect(tracking, root)
+    client = open_store(tracking, root)
     with store_errors(tracking_uri(tracking, root)):
-        registered = _find_version(client, tracking.model_name, selector)
+        registered = find_version(client, tracking.model_name, selector)
     version = str(registered.version)
     digest = registered.tags.get(DIGEST_TAG)
     if digest is None:
@@ -157,12 +171,14 @@ def fetch_bundle(selector: str, tracking: TrackingConfig, root: Path) -> tuple[P
             f"no tag {DIGEST_TAG}. Choose another with --model, or train one: closedwon train"
         )
     folder = root / "models" / "artifacts" / tracking.model_name / version
-    if not _is_intact(folder, digest):
-        _download(tracking, root, version, digest, folder)
+    is_cached = _is_intact(folder, digest)
+    if afresh or not is_cached:
+        _download(tracking, root, version, digest, folder, is_kept=not is_cached)
     return folder, version
 
 
-def _find_version(client: MlflowClient, name: str, selector: str) -> ModelVersion:
+def find_version(client: MlflowClient, name: str, selector: str) -> ModelVersion:
+    """Return the version that is `champion`, `challenger` or has that number; else InputError."""
     from mlflow.exceptions import MlflowException
 
     if selector not in (CHAMPION, CHALLENGER) and not re.fullmatch(r"[1-9][0-9]{0,8}", selector):
@@ -196,9 +212,9 @@ def _is_intact(folder: Path, digest: str) -> bool:
 
 
 def _download(
-    tracking: TrackingConfig, root: Path, version: str, digest: str, folder: Path
+    tracking: TrackingConfig, root: Path, version: str, digest: str, folder: Path, is_kept: bool
 ) -> None:
-    """Put the bundle of `version` at `folder`, once it is known to be sound."""
+    """Fetch and check the bundle of `version`; put it at `folder` if it is to be kept."""
     import mlflow
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -214,4 +230,5 @@ def _download(
                 "registered: its digest differs. Use another version, or train again."
             )
         check_bundle(bundle)
-        replace_folder(bundle, folder)
+        if is_kept:
+            replace_folder(bundle, folder)

@@ -17,11 +17,14 @@ from models.registry import (
     CHALLENGER,
     CHAMPION,
     DIGEST_TAG,
+    SKILL_TAG,
     connect,
     store_errors,
     tracking_uri,
     without_mlflow_warnings,
 )
+from training.promotion_records import Record, end_record, read_records, whoami, write_record
+from training.run_lock import run_lock
 
 if TYPE_CHECKING:  # mlflow takes 5 s to import
     from mlflow import MlflowClient
@@ -30,6 +33,8 @@ if TYPE_CHECKING:  # mlflow takes 5 s to import
 # What the logged model needs beside closedwon itself, which is installed from its source: a name
 # we don't own on a package index must not be in a requirements file.
 _REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas", "pydantic", "scipy")
+_WAIT_SECONDS = 600
+"For a promotion or another training to end, since the work of minutes is at stake."
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,14 @@ def log_training(
     artifacts: Sequence[Path],
     bundle: Path,
     may_be_champion: bool,
+    tags: Mapping[str, str] | None = None,
 ) -> Registered:
     """Log one training to MLflow and register its bundle as a new model version.
 
     `metrics` are logged as `name`, `name_low` and `name_high`, `digests` as tags, `artifacts`
     (files or folders) under their names. `bundle` is a folder called `bundle`. The version
-    becomes `champion` if it may and there is none, else `challenger`. Registration comes last: an
+    gets `tags` beside its digest, and becomes `champion` if it may and there is none, else
+    `challenger`. Registration comes last: an
     interrupted or failed run is marked FAILED and leaves no version and no alias behind.
     """
     if bundle.name != "bundle":
@@ -77,15 +84,17 @@ def log_training(
                 else:
                     mlflow.log_artifact(str(path))
             model_uri, model_id = _log_model(bundle)
-            version, alias = _register(
-                client,
-                name=tracking.model_name,
-                model_uri=model_uri,
-                model_id=model_id,
-                run_id=run.info.run_id,
-                digest=bundle_digest(bundle),
-                may_be_champion=may_be_champion,
-            )
+            with run_lock(root, run_name, wait_seconds=_WAIT_SECONDS):
+                version, alias = _register(
+                    client,
+                    name=tracking.model_name,
+                    model_uri=model_uri,
+                    model_id=model_id,
+                    run_id=run.info.run_id,
+                    digest=bundle_digest(bundle),
+                    may_be_champion=may_be_champion,
+                    tags=tags or {},
+                )
     return Registered(run.info.run_id, version, alias)
 
 
@@ -164,6 +173,7 @@ def _register(
     run_id: str,
     digest: str,
     may_be_champion: bool,
+    tags: Mapping[str, str],
 ) -> tuple[str, str]:
     """Return the new version and its alias; neither stays behind when this is interrupted."""
     from mlflow.exceptions import MlflowException
@@ -175,16 +185,32 @@ def _register(
             raise
     has_champion = CHAMPION in client.get_registered_model(name).aliases
     alias = CHAMPION if may_be_champion and not has_champion else CHALLENGER
+    own = {DIGEST_TAG: digest, SKILL_TAG: "yes" if may_be_champion else "no"}
     version = None
     try:
         version = str(
             client.create_model_version(
-                name, source=model_uri, run_id=run_id, tags={DIGEST_TAG: digest}, model_id=model_id
+                name,
+                source=model_uri,
+                run_id=run_id,
+                tags={**tags, **own},
+                model_id=model_id,
             ).version
         )
-        client.set_registered_model_alias(name, alias, version)
+        if alias == CHAMPION:
+            _make_first_champion(client, name, version)
+        else:
+            client.set_registered_model_alias(name, alias, version)
     except BaseException:
         if version is not None:
             client.delete_model_version(name, version)
         raise
     return version, alias
+
+
+def _make_first_champion(client: MlflowClient, name: str, version: str) -> None:
+    known = read_records(client.get_registered_model(name).tags)
+    why = "The first model that beats the base rate."
+    first = write_record(client, name, Record("first", None, version, whoami(), why), known)
+    client.set_registered_model_alias(name, CHAMPION, version)
+    end_record(client, name, first, "done")
