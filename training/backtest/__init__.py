@@ -1,0 +1,1 @@
+"""Backtest: the past as if the model had been retrained every month, or less often."""
