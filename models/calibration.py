@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 # Beyond this, in log-odds, a probability is 0 or 1 in floating point anyway. The limit keeps the
 # map finite for scores of +-infinity.
 _LARGEST_RAW = 1e6
+_LEAST_LOG_ODDS = -709.0
+"Below this `exp(-x)` is no number, and the probability 0 to 300 places."
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,15 @@ class Calibration:
         array([0. , 0.5, 1. ])
         """
         return sigmoid(self.apply(raw_score, segments))
+
+
+def sigmoid_of_one(log_odds: float) -> float:
+    """Return `sigmoid` of one number: the same bits in a fraction of the time.
+
+    >>> sigmoid_of_one(0.0), sigmoid_of_one(-800.0), sigmoid_of_one(800.0)
+    (0.5, 0.0, 1.0)
+    """
+    return 1.0 / (1.0 + math.exp(-log_odds)) if log_odds > _LEAST_LOG_ODDS else 0.0
 
 
 def sigmoid(log_odds: npt.ArrayLike) -> Floats:

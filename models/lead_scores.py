@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.catalogue.feature import Feature
-from models.calibration import Floats, sigmoid
+from models.calibration import Floats, sigmoid_of_one
 from models.concepts import Concepts
 from models.encoding import require_columns
 from models.reasons import CALIBRATION_TEXT, point_factor_of_one, why_text
@@ -28,6 +28,7 @@ Grading = tuple[float | None, tuple[tuple[float, str], ...]]
 "A cutoff, and the lowest probability of each grade, from A down."
 
 _NOTHING: Mapping[str, str] = {}
+_MOST_SAID = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ class LeadScorer:
     "Values that the model knows of each category."
     _gradings: Mapping[str | None, Grading]
     "By segment; None: of all others."
+    _said: dict[tuple[int, float | str], str] = field(default_factory=dict)
+    "Values in words, by feature: most leads have viewed pricing twice, or came from the web."
 
     @classmethod
     def of(cls, scorer: Scorer) -> LeadScorer:
@@ -63,7 +66,7 @@ class LeadScorer:
             concepts=concepts.names,
             families=concepts.families,
             base_log_odds=base,
-            base_probability=float(sigmoid(base)),
+            base_probability=sigmoid_of_one(base),
             _concepts=concepts,
             _calibrate=calibrate,
             _known={name: frozenset(values) for name, values in vocabularies.items()},
@@ -142,7 +145,7 @@ class LeadScorer:
         calibrated = self._calibrate(raw)
         contributions[-1] = (calibrated - raw) - (self.base_log_odds - self.scorer.base_raw_score)
         log_odds = calibrated + shift
-        probability = float(sigmoid(log_odds))
+        probability = sigmoid_of_one(log_odds)
         cutoff, grades = grading
         return LeadScore(
             raw_score=raw,
@@ -171,7 +174,7 @@ class _Values:
 
     def text(self, concept: int, instead: Mapping[str, str]) -> str:
         """Return the reason of one concept in words."""
-        column = self.tellers[concept]
+        column = int(self.tellers[concept])
         if column < 0:
             return CALIBRATION_TEXT
         feature: Feature = self.of.scorer.catalogue.features[column]
@@ -184,7 +187,14 @@ class _Values:
             value = None if number != number else number
         if value is None:
             return instead.get(feature.name) or missing_text(feature)
-        return tell(feature, value, known)
+        said = self.of._said
+        text = said.get((column, value))
+        if text is None:
+            text = tell(feature, value, known)
+            if len(said) >= _MOST_SAID:
+                said.clear()
+            said[column, value] = text
+        return text
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.calibration import Floats, sigmoid
+from models.calibration import Floats, sigmoid, sigmoid_of_one
 from models.concepts import CALIBRATION as CALIBRATION
 from models.concepts import Concepts
 from models.scorer import Scorer
@@ -95,9 +95,9 @@ def point_factor_of_one(log_odds: float, base_log_odds: float) -> float:
     """Return `point_factor` of one lead: the same bits."""
     difference = log_odds - base_log_odds
     if abs(difference) < _CLOSE:
-        middle = float(sigmoid((log_odds + base_log_odds) / 2))
+        middle = sigmoid_of_one((log_odds + base_log_odds) / 2)
         return middle * (1 - middle)
-    return (float(sigmoid(log_odds)) - float(sigmoid(base_log_odds))) / difference
+    return (sigmoid_of_one(log_odds) - sigmoid_of_one(base_log_odds)) / difference
 
 
 def _explain(

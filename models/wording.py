@@ -110,8 +110,9 @@ def clean_text(value: str) -> str:
     >>> clean_text("Sales\n manager")
     'Sales manager'
     """
-    printable = "".join(letter if letter.isprintable() else " " for letter in value)
-    line = " ".join(printable.split())
+    if not value.isprintable():
+        value = "".join(letter if letter.isprintable() else " " for letter in value)
+    line = " ".join(value.split())
     return line if len(line) <= _LONGEST_VALUE else line[: _LONGEST_VALUE - 1] + "…"
 
 

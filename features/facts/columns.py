@@ -378,9 +378,7 @@ def _fill_funnel_at_once(  # type: ignore[no-untyped-def]
     For one lead, whose history is made for this one question.
     """
     funnel = _funnel_of(dated, n_accounts)
-    _fill_funnel(
-        funnel, leads, accounts, as_of, knows_changes, knows_deals, which, columns, matrix
-    )
+    _fill_funnel(funnel, leads, accounts, as_of, knows_changes, knows_deals, which, columns, matrix)
 
 
 @njit(cache=True, nogil=True)

@@ -92,7 +92,7 @@ class Timelines:
     def _texts(self, feature: Feature, codes: Int32s) -> Texts:
         names = JOURNEY_STAGES if feature.aggregation == "journey_stage" else self.channels
         if len(codes) <= FEW_SNAPSHOTS:
-            return taken([*names], codes.astype(np.int64))
+            return [names[code] if code >= 0 else None for code in codes.tolist()]
         return taken(pd.Series([*names], dtype="str").array, codes.astype(np.int64))
 
 

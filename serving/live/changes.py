@@ -32,7 +32,7 @@ from models.wording import points_text
 from serving.ledger.records import PreviousScore
 from serving.live.answers import instant_text
 from serving.live.earlier import Parts, earlier, recorded_before
-from serving.live.parting import as_scored, parted, with_fields
+from serving.live.parting import as_scored, has_fields_of, parted, with_fields
 from serving.live.placing import Scored
 from serving.live.requests import RequestError, ScoreRequest
 from serving.live.views import Features, Pairs, View, row_of
@@ -142,15 +142,18 @@ def _states(
         last = _State.of(one.score)
         was = _State(previous.probability, previous.log_odds)
         steps: list[Features | _State] = [was] if is_known else [then]
-        before = then
+        before, is_same = then, is_known
         if is_known and not _are_same(model, then, previous):
             before = as_scored(model, previous, then)
-        if before is then and renewed is None:
-            after_fields = with_fields(model, then, now)
-        else:
-            after_fields, aged = parted(model, before, then, renewed, aged, now)
         # What was scored already is not scored again: most often nothing but time has passed.
-        is_same = is_known and _are_same(model, after_fields, previous)
+        if before is not then or renewed is not None:
+            after_fields, aged = parted(model, before, then, renewed, aged, now)
+            is_same = is_known and _are_same(model, after_fields, previous)
+        elif has_fields_of(model, then, now):
+            after_fields = then
+        else:
+            after_fields = with_fields(model, then, now)
+            is_same = is_known and _are_same(model, after_fields, previous)
         steps.append(was if is_same else after_fields)
         if model is live:
             steps += [last if _are_equal(aged, now) else aged, last]

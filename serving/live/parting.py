@@ -67,6 +67,18 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
+def has_fields_of(model: LiveScorer, features: Features, now: Features) -> bool:
+    """Return whether one row of features has the attributes of now already, to the bit."""
+    plans = model.snapshots.plans
+    return all(
+        features[1][feature.name] == now[1][feature.name]
+        for feature, _ in plans.attribute_categories
+    ) and all(
+        features[0][:, columns].tobytes() == now[0][:, columns].tobytes()
+        for _, _, columns in plans.attribute_numbers
+    )
+
+
 def with_fields(model: LiveScorer, features: Features, now: Features) -> Features:
     """Return one row of features with the attributes, and what is read off them, of now."""
     plans = model.snapshots.plans

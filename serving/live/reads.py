@@ -163,9 +163,10 @@ class Unread:
             if not positions:  # its account has no row: nothing is known of it, in batch too
                 continue
             rows = [self._tables[name].rows[position] for position in positions]
-            for column in self._reads.columns[name]:
-                if not any([column in row for row in rows]):  # noqa: C419  # twice as fast
-                    unknown.append(f"{name}.{column}")
+            given = rows[0].keys() if len(rows) == 1 else {column for row in rows for column in row}
+            unknown += [
+                f"{name}.{column}" for column in self._reads.columns[name] if column not in given
+            ]
             for position in positions if self.cells else ():
                 unknown += [f"{name}.{c}" for c in self.cells.get((name, position), ())]
         return tuple(dict.fromkeys(unknown))
@@ -180,6 +181,8 @@ def _attribute(
 ) -> list[Any]:
     cells = [row.get(column) for row in rows]
     try:
+        if len(cells) == 1:  # one lead, as in most requests
+            return cells if cells[0] is None else [read(cells[0])]
         return [None if cell is None else read(cell) for cell in cells]
     except CellError:
         values: list[Any] = []
