@@ -1,0 +1,242 @@
+"""The watch: each trouble raises its own finding, calm weeks raise none, and runs are kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_model import small_scorer, small_snapshots
+
+from models.calibration import Calibration
+from models.cutoff import Estimate
+from models.scorer import Scorer
+from serving.api.metrics import Metrics
+from training.monitor.bands import Bands
+from training.monitor.evidence import WeeklyWins, parting
+from training.monitor.expectations import expectations
+from training.monitor.findings import findings
+from training.monitor.history import HISTORY, add_run, read_history, told_before, write_latest
+from training.monitor.monitor import Monitored, judge_weeks
+from training.monitor.weekly import ALL, NEW, Weekly
+from training.report.monitor_section import latest_section, write_monitor_page
+
+REFERENCE, WATCHED, LEADS, NEW_LEADS = 40, 14, 700, 60
+UNTIL = pd.Timestamp("2025-01-06")
+TYPES = {"page_view": 900, "email_open": 700, "chat": 120}
+
+
+@cache
+def scorer() -> Scorer:
+    made = small_scorer(Calibration.identity(), cutoff=0.3)
+    evidence = {"precision": Estimate(0.4, 0.3, 0.5)}
+    return replace(made, cutoff=replace(made.cutoff, evidence=evidence))
+
+
+@cache
+def calm(seed: int = 0, rate: float = 1.0) -> Weekly:
+    """Weeks in which nothing changes, but that wins come at `rate` times the chance from UNTIL."""
+    generator = np.random.default_rng(seed)
+    n = REFERENCE + WATCHED
+    first = np.datetime64(UNTIL, "us") - np.timedelta64(7 * (REFERENCE - 1), "D")
+    mondays = first + np.arange(n) * np.timedelta64(7, "D")
+    drawn = small_snapshots(rows=LEADS * n, seed=seed)
+    bands = Bands.of(drawn, scorer())
+    scored = scorer().score(drawn)
+    monday = np.repeat(np.arange(n), LEADS)
+    is_new = np.tile(np.arange(LEADS) < NEW_LEADS, n)
+    counts = np.zeros((2, n, len(bands.names), bands.width))
+    bands.count(drawn, scored["probability"].to_numpy(), monday, is_new, counts)
+    days = generator.random(len(drawn)) * 91
+    after = monday * 7 + days >= REFERENCE * 7
+    chance = scored["probability"].to_numpy() * np.where(after, rate, 1.0)
+    won = generator.random(len(drawn)) < chance
+    rows = pd.DataFrame(
+        {
+            "monday": monday,
+            "raw_score": scored["raw_score"],
+            "probability": scored["probability"],
+            "qualified": False,
+            "is_new": is_new,
+            "days_to_win": np.where(won, days, np.nan),
+            "known_after": np.where(won, days, np.nan),
+            "lead": np.arange(len(drawn)),
+            "account": np.arange(len(drawn)),
+        }
+    )
+    events = pd.DataFrame({name: generator.poisson(k, n) for name, k in TYPES.items()}, dtype=float)
+    verdicts = pd.DataFrame(
+        {
+            "monday": np.repeat(np.arange(n), 30),
+            "account": np.arange(30 * n),
+            "verdict": np.where(np.arange(30 * n) % 3 == 0, "rejected", "accepted"),
+            "reason_code": np.where(np.arange(30 * n) % 3 == 0, "no_budget", ""),
+        }
+    )
+    accounts = counts[:, :, 0].sum(axis=2)
+    arrivals = generator.poisson(NEW_LEADS, n).astype(float)
+    return Weekly(mondays, bands, counts, accounts, rows, events, arrivals, verdicts).until(n)
+
+
+def judged(weekly: Weekly, runs: list[dict[str, object]] | None = None) -> Monitored:
+    return judge_weeks(weekly, REFERENCE, scorer(), "1", UNTIL, 0.1, runs or [])
+
+
+def alarms(weekly: Weekly) -> set[str]:
+    expected = expectations(weekly, REFERENCE, 91, scorer().cutoff, tolerated=0.1)
+    return {finding.key for finding in findings(weekly, expected) if finding.needs_person}
+
+
+def moved(weekly: Weekly, whom: int, name: str, to_band: int, share: float) -> Weekly:
+    """The same weeks, with a share of the newest four weeks' leads moved to a band."""
+    counts = weekly.counts.copy()
+    place = weekly.bands.names.index(name)
+    newest = counts[whom, -4:, place]
+    taken = newest * share
+    newest -= taken
+    newest[:, to_band] += taken.sum(axis=1)
+    return replace(weekly, counts=counts)
+
+
+def test_calm_weeks_raise_nothing() -> None:
+    for seed in range(2):
+        assert alarms(calm(seed)) == set()
+
+
+def test_a_null_spike_is_found_as_such_and_as_nothing_else() -> None:
+    assert alarms(moved(calm(), ALL, "employees", 0, 0.4)) == {"null_spike:employees"}
+
+
+def test_an_unknown_category_is_found_as_such_and_as_nothing_else() -> None:
+    unknown = calm().bands.unknown
+    assert alarms(moved(calm(), NEW, "industry", unknown, 0.3)) == {"unknown_category:industry"}
+
+
+def test_a_dead_event_type_is_found_in_its_first_week() -> None:
+    weekly = calm()
+    events = weekly.events.copy()
+    events.loc[events.index[-1], "chat"] = 0.0
+    assert alarms(replace(weekly, events=events)) == {"event_volume:chat"}
+
+
+def test_a_quiet_week_of_all_types_is_no_dead_type() -> None:
+    weekly = calm()
+    events = weekly.events.copy()
+    events.iloc[-1] = (events.iloc[-1] * 0.6).round()
+    assert alarms(replace(weekly, events=events)) == set()
+
+
+def test_a_feature_that_moved_is_drift() -> None:
+    weekly = moved(calm(), ALL, "employees", 9, 0.5)
+    assert alarms(weekly) == {"feature_drift:employees"}
+
+
+def test_an_import_that_stopped_is_found() -> None:
+    arrivals = calm().arrivals.copy()
+    arrivals[-1] = 0
+    assert alarms(replace(calm(), arrivals=arrivals)) == {"arrivals:leads"}
+
+
+def test_sales_that_reject_more_is_found_with_the_reason() -> None:
+    weekly = calm()
+    verdicts = weekly.verdicts.copy()
+    newest = verdicts["monday"] >= REFERENCE + WATCHED - 4
+    verdicts.loc[newest, ["verdict", "reason_code"]] = ["rejected", "no_budget"]
+    found = alarms(replace(weekly, verdicts=verdicts))
+    assert found == {"verdict_mix:accepted", "verdict_mix:rejected: no_budget"}
+
+
+def test_three_times_the_wins_alarm_and_move_the_estimate() -> None:
+    """Base rate times three: what is estimated before any label matured follows."""
+    small = calm(rate=3.0)
+    result = judged(small)
+    assert "observed_expected:wins_more" in {alarm.finding.key for alarm in result.alarms}
+    assert result.estimate is not None
+    rows = small.rows[small.rows["monday"] > REFERENCE + WATCHED - 5]
+    truth = float(np.minimum(3 * rows["probability"], 1).mean())
+    assert result.estimate.expected_rate == pytest.approx(truth, rel=0.1)
+    assert result.estimate.expected_log_loss > 1.2 * result.estimate.promised_log_loss
+
+
+@pytest.mark.parametrize(("rate", "key"), [(0.5, "fewer"), (2.0, "more")])
+def test_wins_that_part_alarm_in_their_direction_only(rate: float, key: str) -> None:
+    found = alarms(calm(rate=rate))
+    assert {name for name in found if name.startswith("observed")} == {
+        f"observed_expected:wins_{key}"
+    }
+
+
+def test_the_sequential_test_hardly_ever_cries_wolf() -> None:
+    """Looked at every week for 60 times four years, both ways: at most once in 50 years."""
+    generator = np.random.default_rng(0)
+    cried = 0
+    for _ in range(60):
+        expected = np.full(208, 9.0)
+        wins = WeeklyWins(1.5 * generator.poisson(expected / 1.5), expected, 1.5)
+        for direction in ("fewer", "more"):
+            e_values = parting(wins, 0, direction, tolerated=0.1).e_values  # type: ignore[arg-type]
+            cried += bool((e_values >= 250).any())
+    assert cried <= 9
+
+
+def test_the_sequential_test_finds_a_third_fewer_wins() -> None:
+    generator = np.random.default_rng(1)
+    expected = np.full(60, 12.0)
+    observed = generator.poisson(np.where(np.arange(60) < 30, 12.0, 6.0)).astype(float)
+    found = parting(WeeklyWins(observed, expected, 1.0), 0, "fewer", tolerated=0.1)
+    assert found.is_alarm
+    assert 26 <= found.since <= 34
+
+
+def test_what_came_later_does_not_change_an_earlier_result() -> None:
+    early, later = calm(), calm(rate=3.0)
+    weeks = REFERENCE  # the wins differ from here on
+    first, second = (judged(each.until(weeks)).as_dict() for each in (early, later))
+    assert first == second
+
+
+def test_an_alarm_told_before_is_shown_since_then(tmp_path: Path) -> None:
+    weekly = moved(calm(), ALL, "employees", 0, 0.4)
+    before = judged(weekly.until(REFERENCE + WATCHED - 1))
+    add_run(tmp_path, {"model": "1", **before.as_dict()})
+    again = judged(weekly, read_history(tmp_path))
+    assert [alarm.since for alarm in again.alarms] == [before.data_until]
+    assert not again.alarms[0].is_new
+    add_run(tmp_path, {"model": "1", **again.as_dict()})
+    third = judged(weekly, read_history(tmp_path))
+    assert third.is_again
+    assert third.alarms[0].since == before.data_until
+    assert len(read_history(tmp_path)) == 2
+
+
+def test_a_line_cut_short_loses_only_itself(tmp_path: Path) -> None:
+    add_run(tmp_path, {"model": "1", "data_until": "2025-01-06", "alarms": []})
+    with (tmp_path / HISTORY).open("a") as history:
+        history.write('{"model": "1", "da')
+    add_run(tmp_path, {"model": "1", "data_until": "2025-01-13", "alarms": []})
+    runs = read_history(tmp_path)
+    assert [run["data_until"] for run in runs] == ["2025-01-06", "2025-01-13"]
+    assert told_before(runs, "2", "2025-01-20") == ({}, False)
+
+
+def test_page_report_section_and_metrics_show_the_newest_result(tmp_path: Path) -> None:
+    result = judged(moved(calm(), ALL, "employees", 0, 0.4)).as_dict()
+    json.dumps(result, allow_nan=False)
+    page = write_monitor_page(result, tmp_path / "monitor.html")
+    assert "employees: missing for" in page.read_text()
+    metrics = Metrics()
+    metrics.watch_monitor(tmp_path)
+    assert b"closedwon_monitor" not in metrics.text()
+    assert latest_section(tmp_path) is None
+    write_latest(tmp_path, result)
+    metrics = Metrics()
+    metrics.watch_monitor(tmp_path)
+    told = metrics.text().decode()
+    assert 'closedwon_monitor_alarms{kind="null_spike"} 1.0' in told
+    assert "closedwon_monitor_needs_person 1.0" in told
+    assert "closedwon_monitor_observed_expected" in told
+    assert latest_section(tmp_path) is not None

@@ -1,0 +1,1 @@
+"""Watching a model at work: how population, data and outcomes have moved."""
