@@ -27,14 +27,8 @@ from training.part_examples import ACCOUNT
 from training.replay import build_replay
 from training.scored_weeks import PAST_WEEKS, WARM_UP_WEEKS
 from training.steps import Steps
-from training.weekly import (
-    score_weeks,
-    scored_examples,
-    won_examples,
-    won_opportunities,
-    work_of_sales,
-    worked_within,
-)
+from training.verdicts.work import work_of_sales, worked_within
+from training.weekly import score_weeks, scored_examples, won_examples, won_opportunities
 
 WEEK = pd.Timedelta(days=7)
 

@@ -100,16 +100,37 @@ def evaluate_recipe(
     split: Split,
     steps: Steps,
     rules: RulesScorer | None = None,
+    choices: Choices | None = None,
 ) -> Evaluation:
     """Return the evaluation of the recipe on `examples`; `tables` is None for a flat export.
 
     With `rules` both see the same leads in the same weeks, for `training.comparison.comparison`.
+    With `choices` there is no search.
     """
-    training = config.training
-    with steps("search"):
-        choices = choose(examples, split.is_fit, config)
+    if choices is None:
+        with steps("search"):
+            choices = choose(examples, split.is_fit, config)
     with steps("fit"):
         fitted = fit_model(examples, split.is_fit, choices, config)
+    return evaluate_fitted(examples, tables, config, split, steps, rules, choices, fitted)
+
+
+def evaluate_fitted(
+    examples: Examples,
+    tables: Tables | Partitions | None,
+    config: Config,
+    split: Split,
+    steps: Steps,
+    rules: RulesScorer | None,
+    choices: Choices,
+    fitted: Fitted,
+    kept: Cutoff | None = None,
+) -> Evaluation:
+    """Return the evaluation of a model that knows the fit part only: cutoff, test rows, replay.
+
+    A `kept` cutoff is not chosen anew, as long as it is what the settings ask for.
+    """
+    training = config.training
     with steps("cutoff"):
         past_weeks = weeks_of_past(examples, tables, config, split, fitted, rules)
         past = past_weeks.replay()
@@ -122,6 +143,8 @@ def evaluate_recipe(
             rules=None if rules is None else (past_weeks.rules_replay(), rules.threshold),
             recent=None if recent is None else recent.replay(),
         )
+        if kept is not None and _asked(kept) == _asked(cutoff):
+            cutoff = kept
     with steps("test"):
         test = _test_rows(examples, split, fitted)
         metrics = _measure(test, config)
@@ -154,6 +177,10 @@ def evaluate_recipe(
         test_weeks=test_weeks,
         replayed=replayed,
     )
+
+
+def _asked(cutoff: Cutoff) -> tuple[str, dict[str, float], str | None]:
+    return cutoff.policy, cutoff.parameter, cutoff.segment_by
 
 
 def _some_rows(snapshots: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from training.part_examples import (
 )
 from training.part_examples import attributed as attributed
 from training.part_examples import matured_mondays as matured_mondays
+from training.verdicts.work import answers_within
 
 if TYPE_CHECKING:
     from features.loading.flat import FlatExport
@@ -56,6 +57,10 @@ class Examples:
     "False where young rows may still close although they count as lost."
     is_weekly: bool = False
     "Whether the population was looked at every Monday; else each lead once."
+    worked: np.ndarray | None = None
+    "Whether sales worked the lead within the horizon; None: the boosters are not to be told."
+    accepted: np.ndarray | None = None
+    "Whether sales accepted the lead within the horizon; likewise."
 
     @property
     def as_of(self) -> np.ndarray:
@@ -84,6 +89,9 @@ def examples_from_tables(tables: Tables | Partitions, config: Config) -> Example
     if len(partitions) > 1:
         rows = rows.sort_values(["as_of", "lead_id"], ignore_index=True)
     won = rows[WON].to_numpy(float)
+    worked = accepted = None
+    if config.verdicts.use != "report":
+        worked, accepted = answers_within(partitions, rows, config)
     return Examples(
         catalogue=catalogue,
         snapshots=rows.drop(columns=LABELS),
@@ -94,6 +102,8 @@ def examples_from_tables(tables: Tables | Partitions, config: Config) -> Example
         account=rows[ACCOUNT].to_numpy(),
         is_dated=True,
         is_weekly=config.snapshots.at == "weeks",
+        worked=worked,
+        accepted=accepted,
     )
 
 

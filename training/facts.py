@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from features.config import Config
 from models.cutoff import Estimate
@@ -17,9 +18,17 @@ from training.fitting.fit import Fitted
 
 
 def training_facts(
-    examples: Examples, evaluation: Evaluation, audit: Audit, shipped: Fitted, config: Config
+    examples: Examples,
+    evaluation: Evaluation,
+    audit: Audit,
+    shipped: Fitted,
+    config: Config,
+    data_until: pd.Timestamp | None = None,
 ) -> dict[str, Any]:
-    """Return what a reader of the bundle should know, as JSON."""
+    """Return what a reader of the bundle should know, as JSON.
+
+    Outcomes are known until `data_until`, None where nobody said.
+    """
     split = evaluation.split
 
     def day(instant: Any) -> str | None:
@@ -38,6 +47,7 @@ def training_facts(
             "all": examples.won_leads(np.ones(len(examples.won), dtype=bool)),
         },
         "window": {"from": day(as_of.min()), "until": day(as_of.max())},
+        "data_until": day(None if data_until is None else data_until.to_datetime64()),
         "test": {
             "from": day(None if split.test_from is None else split.test_from.to_datetime64()),
             "until": day(None if split.test_until is None else split.test_until.to_datetime64()),

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from features.config import Config
-from features.loading.flat import FlatExport, load_flat
-from features.loading.load_report import LoadReport
-from features.parts.partitions import Partitions, load_partitions
+from features.loading.flat import load_flat
+from features.parts.partitions import load_partitions
 from features.quality.quality import Quality, quality_of, quality_of_flat
 from features.tables import Tables
-from models.bundle import check_bundle, write_bundle
 from models.forest import Forest
-from models.golden import synthesise_rows
 from models.rules_table import RulesTable
 from models.scorer import Scorer
 from training.audit.audit import Audit, audit_examples, without_blocked
+from training.candidate import Candidate as Candidate
+from training.candidate import Loaded as Loaded
+from training.candidate import Prepared as Prepared
+from training.candidate import write_candidate as write_candidate
 from training.comparison.against_rules import AgainstRules, compare_with_rules, fit_rules
-from training.comparison.record import COMPARISON_FILE
-from training.comparison.store import EVALUATION, StoredWeeks, write_weeks
-from training.drift import drift_of
 from training.evaluation import Evaluation, evaluate_recipe, split_examples
 from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.facts import is_skilled, plain_estimates, training_facts
-from training.fitting.fit import fit_model
+from training.fitting.fit import Choices, fit_model
 from training.funnel.overview import FunnelOverview, funnel_overview
-from training.report.report import write_report
+from training.promotion import champion_in_use
+from training.registration import LOCAL, register
+from training.run_lock import run_lock
 from training.steps import Steps
-from training.tracking import Registered, log_training
+from training.tracking import Registered
+from training.verdicts.verdicts import sales_verdicts
 
-REPORT = Path(".closedwon") / "report.html"
-REJECTS = Path(".closedwon") / "rejects"
+if TYPE_CHECKING:
+    from models.rules import RulesScorer
+    from training.gate.gate import ChampionInUse, Verdict
+
+REJECTS = LOCAL / "rejects"
 HEADLINES = (
     "log_loss",
     "brier",
@@ -51,32 +52,43 @@ HEADLINES = (
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What the sources gave: tables, or a flat export."""
-
-    partitions: Partitions | None
-    "The tables, in parts that fit in memory; None for a flat export."
-    export: FlatExport | None
-    report: LoadReport
-    digests: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Training:
     """A finished training."""
 
-    evaluation: Evaluation
-    against: AgainstRules | None
-    "None without rules."
-    funnel: FunnelOverview
+    candidate: Candidate
     audit: Audit
-    scorer: Scorer
+    verdict: Verdict | None
+    "The gate's; None without a champion to challenge."
     registered: Registered
-    facts: dict[str, Any]
     report: Path
     seconds: dict[str, float]
     rejects: list[Path]
     "Files with the rows that were set aside."
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The evidence of the shipped model."""
+        return self.candidate.evaluation
+
+    @property
+    def against(self) -> AgainstRules | None:
+        """The model beside the rules; None without rules."""
+        return self.candidate.against
+
+    @property
+    def funnel(self) -> FunnelOverview:
+        """Where the wins come from."""
+        return self.candidate.funnel
+
+    @property
+    def scorer(self) -> Scorer:
+        """The shipped model."""
+        return self.candidate.scorer
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the model should know."""
+        return dict(self.scorer.facts)
 
     @property
     def beats_base_rate(self) -> bool:
@@ -106,8 +118,12 @@ class Training:
             "replay": plain_estimates(self.evaluation.replayed),
             "comparison": None if self.against is None else self.against.record,
             "funnel": self.funnel.as_dict(),
+            "verdicts": None
+            if self.candidate.verdicts is None
+            else self.candidate.verdicts.as_dict(),
             "audit": self.audit.as_dict(),
             **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic", "warnings")},
+            "gate": None if self.verdict is None else self.verdict.as_dict(),
             "rejects": [str(path) for path in self.rejects],
             "seconds": self.seconds,
         }
@@ -119,11 +135,34 @@ def train(
     """Return a trained, evaluated, logged and registered model, compared with `rules` if given.
 
     Relative files of `config` lie in `folder`; `.closedwon/` is made in `root`. Nothing is
-    registered unless every step before came through.
+    registered unless every step before came through. Where there is a champion, the gate tells
+    whether the new model may take its place.
     """
-    rejects = root / REJECTS
+    prepared = prepare(config, folder, root, steps)
+    candidate = train_candidate(prepared, steps, rules)
+    verdict = judged(champion_in_use(config, root), candidate, prepared, steps)
+    with run_lock(root, "train"):
+        registered, report = register(candidate, prepared, root, steps, verdict)
+    return Training(
+        candidate,
+        prepared.audit,
+        verdict,
+        registered,
+        report,
+        steps.seconds,
+        prepared.loaded.report.rejects_files(root / REJECTS),
+    )
+
+
+def prepare(config: Config, folder: Path, root: Path, steps: Steps) -> Prepared:
+    """Return everything that is known before a fit: checked, audited, labelled, split."""
     with steps("load"):
-        loaded = load(config, folder, root / REPORT.parent, rejects)
+        loaded = load(config, folder, root / LOCAL, root / REJECTS)
+    return prepare_loaded(loaded, config, steps)
+
+
+def prepare_loaded(loaded: Loaded, config: Config, steps: Steps) -> Prepared:
+    """Return the rest of what is known before a fit, once the sources are loaded."""
     with steps("snapshots"):
         everything = examples_of(loaded, config)
     with steps("audit"):
@@ -132,41 +171,60 @@ def train(
         examples = without_blocked(everything, audit)
         quality = quality_of_loaded(loaded, tables, config)
     split = split_examples(examples, config)
+    return Prepared(config, loaded, tables, audit, quality, examples, split)
+
+
+def train_candidate(
+    prepared: Prepared, steps: Steps, rules: RulesTable | None, choices: Choices | None = None
+) -> Candidate:
+    """Return a new model with its evidence: evaluated on the newest part, refitted on all rows.
+
+    `choices` are taken as they are; without them the folds of the fit part choose.
+    """
+    examples, split = prepared.examples, prepared.split
+    config, partitions = prepared.config, prepared.loaded.partitions
     fitted_rules = None if rules is None else fit_rules(rules, examples, split)
-    evaluation = evaluate_recipe(examples, loaded.partitions, config, split, steps, fitted_rules)
+    evaluation = evaluate_recipe(examples, partitions, config, split, steps, fitted_rules, choices)
+    against, funnel = compared(prepared, evaluation, steps, rules, fitted_rules)
+    with steps("refit"):
+        scorer = refit_on_everything(
+            examples, evaluation, prepared.audit, config, prepared.loaded.data_until
+        )
+    with steps("verdicts"):
+        verdicts = sales_verdicts(partitions, examples, evaluation, config)
+    return Candidate("trained", evaluation, against, funnel, scorer, verdicts)
+
+
+def compared(
+    prepared: Prepared,
+    evaluation: Evaluation,
+    steps: Steps,
+    rules: RulesTable | None,
+    fitted_rules: RulesScorer | None,
+) -> tuple[AgainstRules | None, FunnelOverview]:
+    """Return the evaluated model beside the rules, if there are any, and what it finds where."""
+    examples, config = prepared.examples, prepared.config
+    partitions = prepared.loaded.partitions
     against = None
     if rules is not None and fitted_rules is not None:
         with steps("compare"):
             against = compare_with_rules(
-                rules, fitted_rules, evaluation, examples, loaded.partitions, config
+                rules, fitted_rules, evaluation, examples, partitions, config
             )
     with steps("funnel"):
-        funnel = funnel_overview(loaded.partitions, examples, evaluation, config)
-    with steps("refit"):
-        scorer = refit_on_everything(examples, evaluation, audit, config)
-    local = root / REPORT.parent
-    local.mkdir(parents=True, exist_ok=True)
-    # Aside, so that a run that ends here leaves the report of the last registered model in place.
-    with tempfile.TemporaryDirectory(prefix=".train-", dir=local) as aside:
-        with steps("report"):
-            page = Path(aside) / REPORT.name
-            write_report(evaluation, scorer, loaded.report, page, quality, audit, against, funnel,
-                         drift_of(examples, split))  # fmt: skip
-        with steps("register"):
-            registered = register(examples, evaluation, scorer, loaded, config, page, root, against)
-        report = page.replace(root / REPORT)
-    return Training(
-        evaluation,
-        against,
-        funnel,
-        audit,
-        scorer,
-        registered,
-        dict(scorer.facts),
-        report,
-        steps.seconds,
-        loaded.report.rejects_files(rejects),
-    )
+        return against, funnel_overview(partitions, examples, evaluation, config)
+
+
+def judged(
+    champion: ChampionInUse | None, candidate: Candidate, prepared: Prepared, steps: Steps
+) -> Verdict | None:
+    """Return the gate's verdict on a challenger; None where there is no champion to challenge."""
+    if champion is None:
+        return None
+    from training.gate.gate import judge
+
+    with steps("gate"):
+        return judge(champion, candidate, prepared, steps)
 
 
 def load(config: Config, folder: Path, local: Path, rejects_folder: Path | None = None) -> Loaded:
@@ -195,12 +253,16 @@ def quality_of_loaded(loaded: Loaded, tables: Tables | None, config: Config) -> 
 
 
 def refit_on_everything(
-    examples: Examples, evaluation: Evaluation, audit: Audit, config: Config
+    examples: Examples,
+    evaluation: Evaluation,
+    audit: Audit,
+    config: Config,
+    data_until: pd.Timestamp | None = None,
 ) -> Scorer:
     """Return the scorer to ship: the evaluated recipe, fitted again on all matured rows."""
     everything = np.ones(len(examples.won), dtype=bool)
     shipped = fit_model(examples, everything, evaluation.choices, config)
-    facts = training_facts(examples, evaluation, audit, shipped, config)
+    facts = training_facts(examples, evaluation, audit, shipped, config, data_until)
     forest = Forest.of_text(shipped.booster.model_to_string())
     return Scorer(
         forest=forest,
@@ -213,66 +275,3 @@ def refit_on_everything(
         base_raw_score=forest.base_raw_score,
         facts=facts,
     )
-
-
-def register(
-    examples: Examples,
-    evaluation: Evaluation,
-    scorer: Scorer,
-    loaded: Loaded,
-    config: Config,
-    report: Path,
-    root: Path,
-    against: AgainstRules | None = None,
-) -> Registered:
-    """Write and check the bundle, log the run, and register the model as its last act."""
-    config_digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
-    facts = {
-        "data": dict(loaded.digests),
-        "config": config_digest,
-        "seed": config.training.seed,
-        "window": scorer.facts["window"],
-    }
-    metrics = {f"test_{name}": found for name, found in evaluation.metrics.items()}
-    metrics |= {f"replay_{name}": found for name, found in evaluation.replayed.items()}
-    metrics["test_skill"] = evaluation.skill
-    (root / ".closedwon").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bundle-", dir=root / ".closedwon") as aside:
-        bundle = Path(aside) / "bundle"
-        golden = synthesise_rows(examples.snapshots, scorer.encoder, seed=config.training.seed)
-        further = {}
-        if against is not None:
-            further = {"rules.json": against.rules.to_dict(), COMPARISON_FILE: against.record}
-        write_bundle(scorer, golden, facts, bundle, further)
-        check_bundle(bundle)
-        weeks = Path(aside) / EVALUATION
-        scored = StoredWeeks(evaluation.past_weeks, evaluation.test_weeks, evaluation.cutoff)
-        write_weeks(scored, weeks)
-        return log_training(
-            config.tracking,
-            root,
-            run_name="train",
-            params=_params(config, evaluation, scorer),
-            metrics=metrics,
-            digests={**loaded.digests, "config": config_digest},
-            artifacts=[report, weeks],
-            bundle=bundle,
-            may_be_champion=is_skilled(evaluation),
-        )
-
-
-def _params(config: Config, evaluation: Evaluation, scorer: Scorer) -> dict[str, Any]:
-    chosen = {
-        **evaluation.choices.parameters,
-        "trees": scorer.facts["trees"],
-        "half_life_days": scorer.facts["half_life_days"],
-        "calibration_half_life_days": scorer.facts["calibration_half_life_days"],
-        "cutoff": evaluation.cutoff.value,
-    }
-    settings = config.model_dump(mode="json", exclude={"databases", "tables", "flat"})
-    flat = {
-        f"{section}.{name}": json.dumps(value) if isinstance(value, list) else value
-        for section, values in settings.items()
-        for name, value in values.items()
-    }
-    return {**flat, **chosen}

@@ -26,6 +26,7 @@ from training.part_examples import (
     label_part,
 )
 from training.replay import Replay, build_replay
+from training.verdicts.work import work_of_sales, worked_within
 
 if TYPE_CHECKING:
     from models.rules import RulesScorer
@@ -35,7 +36,6 @@ SCORED_COLUMNS = ("lead_id", "account", "as_of", "probability", "won_in_horizon"
                   "model_probability")  # fmt: skip
 ProbabilityOf = Callable[[pd.DataFrame, np.ndarray], np.ndarray]
 "Scores snapshots, given the account component of each row."
-WORKED_STAGES = ("sal", "sql")
 
 
 @dataclass(frozen=True)
@@ -164,39 +164,6 @@ def _score_part(
     if rules is not None:
         scored["points"] = points
     return pd.concat([scored, pd.concat(columns, ignore_index=True)], axis=1)
-
-
-def work_of_sales(tables: Tables, component: pd.Series) -> pd.DataFrame:
-    """Return lead_id, account component and recorded_at of all that says sales worked a lead.
-
-    A change to sal or sql, or a verdict whatever it says. An opportunity is not asked for: every
-    win has one, so counting it would make each win worked by definition, and the unworked win
-    never. `component`: of each lead, by its id.
-    """
-    changes = tables.stage_changes
-    taken_up = changes[changes["stage"].isin(WORKED_STAGES)]
-    columns = ["lead_id", "recorded_at"]
-    work = pd.concat([taken_up[columns], tables.verdicts[columns]], ignore_index=True)
-    return work.assign(**{ACCOUNT: component.reindex(work["lead_id"]).to_numpy()})
-
-
-def worked_within(
-    work: pd.DataFrame, rows: pd.DataFrame, horizon_days: int, whose: str
-) -> np.ndarray:
-    """Return 1.0 for rows that sales worked in `[as_of, as_of + horizon)`, else 0.0.
-
-    `work` is that of `work_of_sales`; `whose`, a column of both, says whether the lead itself was
-    worked (`lead_id`) or anybody of its account (ACCOUNT).
-    """
-    found = pd.merge_asof(
-        rows[[whose, "as_of"]].reset_index(drop=True).rename_axis("row").reset_index()
-        .sort_values("as_of", kind="stable"),
-        work[work[whose].notna()].astype({whose: rows[whose].dtype})
-        .sort_values("recorded_at", kind="stable"),
-        left_on="as_of", right_on="recorded_at", by=whose, direction="forward",
-    ).sort_values("row")  # fmt: skip
-    waited = found["recorded_at"] - found["as_of"]
-    return (waited < pd.Timedelta(days=horizon_days)).to_numpy(float)
 
 
 def won_opportunities(tables: Tables | Partitions, config: Config) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from models.scorer import Scorer
 SCORE = "probability"
 MOST_VALUES = 20
 TENTHS = 10
-_MISSING = 0
+MISSING = 0
+"The band of leads without a value."
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Bands:
     names: tuple[str, ...]
     "Features in the catalogue's order, then the score."
     families: tuple[str, ...]
+    concepts: tuple[str, ...]
+    "Features of one concept move together and are told as one."
     bounds: dict[str, npt.NDArray[np.float64]]
     "Of numbers: a band starts at each bound."
     vocabularies: dict[str, tuple[str, ...]]
@@ -52,8 +55,10 @@ class Bands:
                 bounds[feature.name] = _tenths(snapshots[feature.name].to_numpy(np.float64))
         probability = scorer.score(snapshots)["probability"].to_numpy()
         bounds[SCORE] = _tenths(probability)
-        families = [feature.family for feature in scorer.catalogue.features]
-        return cls((*scorer.catalogue.names, SCORE), (*families, "score"), bounds, vocabularies)
+        features = scorer.catalogue.features
+        families = (*(feature.family for feature in features), "score")
+        concepts = (*(feature.concept for feature in features), SCORE)
+        return cls((*scorer.catalogue.names, SCORE), families, concepts, bounds, vocabularies)
 
     def count(
         self,
@@ -78,10 +83,10 @@ class Bands:
             known = pd.Index(self.vocabularies[name], dtype="str")
             code = known.get_indexer(pd.Index(values.astype("str")))
             band = np.where(code < 0, self.unknown, np.minimum(code, MOST_VALUES) + 1)
-            return np.where(values.isna().to_numpy(), _MISSING, band).astype(np.intp)
+            return np.where(values.isna().to_numpy(), MISSING, band).astype(np.intp)
         numbers = values.to_numpy(np.float64)
         place = np.searchsorted(self.bounds[name], numbers, side="right") + 1
-        return np.where(np.isnan(numbers), _MISSING, place).astype(np.intp)
+        return np.where(np.isnan(numbers), MISSING, place).astype(np.intp)
 
 
 def _tenths(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

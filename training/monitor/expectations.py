@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from models.cutoff import Cutoff, Estimate
 from training.fitting.recalibrate import TimeToWin
-from training.monitor.evidence import weekly_wins
-from training.monitor.findings import Expectations
+from training.monitor.evidence import WeeklyWins, weekly_wins
 from training.monitor.weekly import Weekly
 
+Floats = npt.NDArray[np.float64]
 WARM_UP_WEEKS = 8
-FEWEST_MQLS = 30
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What the weeks are held against."""
+
+    reference: int
+    "The first so many Mondays are the champion's training window."
+    wins: WeeklyWins
+    mql_wins: WeeklyWins | None
+    "Of the MQLs, at the promised precision; None without a cutoff."
+    precision: Estimate | None
+    mqls_per_week: Estimate | None
+    mqls: Floats
+    "First crossings of the cutoff, by Monday."
+    tolerated: float
 
 
 def first_crossings(rows: pd.DataFrame) -> pd.DataFrame:

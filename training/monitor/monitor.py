@@ -17,10 +17,12 @@ from features.parts.partitions import Partitions, load_partitions
 from features.snapshots import mondays
 from models.scorer import Scorer
 from training.monitor.evidence import THRESHOLD
-from training.monitor.expectations import expectations, time_to_win
-from training.monitor.findings import Expectations, Finding, findings, partings
+from training.monitor.expectations import Expectations, expectations, time_to_win
+from training.monitor.finding import Finding
+from training.monitor.findings import findings
 from training.monitor.history import add_run, read_history, told_before, write_latest
 from training.monitor.performance import Cohort, Estimated, cohorts, corrected, estimated
+from training.monitor.promises import partings
 from training.monitor.verdict_mix import verdict_shares
 from training.monitor.weekly import ALL, Weekly, gather_weeks
 from training.steps import Steps

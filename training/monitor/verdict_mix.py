@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
+from training.monitor.finding import RECENT_WEEKS, Finding
 from training.monitor.weekly import Weekly
 
-if TYPE_CHECKING:
-    from training.monitor.findings import Finding
-
-RECENT_WEEKS = 4
 FEWEST = 20
 "Verdicts in the newest weeks, and before, below which nothing is said."
 SHARE = 0.15
@@ -31,7 +27,7 @@ def verdict_shares(verdicts: pd.DataFrame) -> pd.DataFrame:
     return counted.rename("n").reset_index()
 
 
-def verdict_findings(weekly: Weekly, finding: Callable[..., Finding]) -> Iterator[Finding]:
+def verdict_findings(weekly: Weekly) -> Iterator[Finding]:
     """Yield verdicts and reasons whose share changed; accounts are the independent rows."""
     verdicts, weeks = weekly.verdicts, len(weekly.mondays)
     if verdicts.empty:
@@ -56,7 +52,7 @@ def verdict_findings(weekly: Weekly, finding: Callable[..., Finding]) -> Iterato
         error = np.sqrt(max(pooled * (1 - pooled), 1e-9) * (1 / accounts[0] + 1 / accounts[1]))
         if abs(after - before) < SHARE or abs(after - before) <= LIMIT * error:
             continue
-        yield finding(
+        yield Finding(
             "verdict_mix", what, True, round(abs(after - before), 3),
             f"sales said {what} of {after:.0%} in the last {RECENT_WEEKS} weeks, "
             f"before of {before:.0%}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.loading.load_report import LoadReport
 from features.quality.quality import Quality
@@ -22,8 +22,14 @@ from training.report import charts
 from training.report.comparison_section import comparison_section
 from training.report.data_section import data_section
 from training.report.funnel_section import funnel_section
+from training.report.gate_section import gate_section
 from training.report.pages import write_page
+from training.report.verdicts_section import verdicts_section
 from training.segments import segment_rates, segments_sentence
+from training.verdicts.verdicts import SalesVerdicts
+
+if TYPE_CHECKING:
+    from training.gate.gate import Verdict
 
 FIGURE_NAMES = {
     "mqls_per_week": "MQLs a week",
@@ -59,6 +65,9 @@ def write_report(
     against: AgainstRules | None = None,
     funnel: FunnelOverview | None = None,
     drift: Sequence[Drift] = (),
+    verdict: Verdict | None = None,
+    verdicts: SalesVerdicts | None = None,
+    watch: dict[str, Any] | None = None,
 ) -> Path:
     """Write the report to `page`, aside and then renamed, and return its path."""
     sections = {
@@ -67,6 +76,9 @@ def write_report(
         if against is None
         else comparison_section(against.comparison, against.examples),
         "funnel": None if funnel is None else funnel_section(funnel),
+        "gate": None if verdict is None else gate_section(verdict),
+        "verdicts": None if verdicts is None else verdicts_section(verdicts),
+        "watch": watch,
     }
     content = {**_content(evaluation, scorer), **_by_segment(evaluation), **_drift(drift)}
     return write_page("report.html.j2", {**content, **sections}, page)

@@ -39,6 +39,8 @@ def summary_lines(trained: Training) -> list[str]:
     if trained.against is not None:
         verdict = trained.against.record["sentences"]["verdict"]
         lines += ["", *wrapped(f"Against the rules: {verdict}")]
+    if trained.verdict is not None:
+        lines += ["", *trained.verdict.lines()]
     lines += [line for warning in facts["warnings"] for line in wrapped(f"Mind: {warning}")]
     lines += ["", f"Report: {trained.report}", f"MLflow run: {registered.run_id}"]
     if trained.rejects:

@@ -1,0 +1,33 @@
+"""What the gate said of a challenger, as a section of the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.gate.words import HEAD, cells_of
+
+if TYPE_CHECKING:
+    from training.gate.gate import Verdict
+
+_TOLD = {
+    "pass": "It may: it is not worse by more than the margins.",
+    "refuse": "It may not: it is worse.",
+    "not_enough_evidence": "Not yet: there is not enough evidence that it is no worse.",
+}
+
+
+def gate_section(verdict: Verdict) -> dict[str, Any]:
+    """Return what the section tells: the decision, who stood for the champion, every check."""
+    return {
+        "champion": verdict.champion_version,
+        "decision": verdict.decision,
+        "told": _TOLD[verdict.decision],
+        "why": verdict.why,
+        "rows": f"{verdict.rows:,}",
+        "wins": f"{verdict.wins:,}",
+        "head": HEAD,
+        "checks": [
+            {"cells": cells_of(check), "result": check.result, "told": check.told}
+            for check in verdict.checks
+        ],
+    }

@@ -1,0 +1,162 @@
+"""Knowing a run again: the model an earlier one made of the same data, and what it left undone."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.config import Config
+from models.registry import (
+    CHALLENGER,
+    CHAMPION,
+    GATE_TAG,
+    RETRAIN_KEY_TAG,
+    SKILL_TAG,
+    connect,
+    store_errors,
+    tracking_uri,
+)
+from training.candidate import Loaded, config_digest
+from training.comparison.record import rules_digest
+from training.promotion_records import earlier_champions
+from training.promotion_standing import Standing
+from training.registration import GATE_FILE
+from training.retrain.retraining import CHOICE_FILE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from models.rules_table import RulesTable
+    from training.gate.gate import ChampionInUse
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A version that was made of the same data, settings and code."""
+
+    version: str
+    run_id: str
+    alias: str | None
+    "champion, challenger, or None."
+    decision: str | None
+    "The gate's; None if it was not asked."
+    is_skilled: bool
+    "Whether it clearly beats the base rate."
+    was_champion: bool
+    "Whether it was champion before, and is no longer: it does not come back by itself."
+
+
+def data_key(loaded: Loaded, config: Config, rules: RulesTable | None) -> str:
+    """Return the sha256 of all that decides what a retraining makes, but for the champion."""
+    made_of = {
+        "data": dict(loaded.digests),
+        "config": config_digest(config),
+        "retrain": config.retrain.model_dump(mode="json"),
+        "gate": config.gate.model_dump(mode="json"),
+        "rules": None if rules is None else rules_digest(rules),
+        "code": importlib.metadata.version("closedwon"),
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+def retrain_key(key: str, champion: ChampionInUse | None) -> str:
+    """Return the tag of a version: the data's key, and which champion it was to challenge."""
+    return f"{key}/{'none' if champion is None else f'{champion.version}/{champion.digest}'}"
+
+
+def made_before(
+    config: Config, root: Path, key: str, champion: ChampionInUse | None
+) -> Earlier | None:
+    """Return what an earlier run made of the same: the champion itself, or a challenger of it.
+
+    A challenger that was registered and got no alias, since the run was stopped, gets it now. Not
+    one that was champion before: somebody went back from it.
+    """
+    client = connect(config.tracking, root)
+    name = config.tracking.model_name
+    with store_errors(tracking_uri(config.tracking, root)):
+        versions = _versions(client, name)
+        if champion is not None:
+            own = versions[champion.version]
+            if own.tags.get(RETRAIN_KEY_TAG, "").split("/")[0] == key:
+                return _told(own, CHAMPION)
+        asked = retrain_key(key, champion)
+        same = [one for one in versions.values() if one.tags.get(RETRAIN_KEY_TAG) == asked]
+        if not same:
+            return None
+        newest = max(same, key=lambda one: int(one.version))
+        if str(newest.version) in earlier_champions(Standing.read(client, name).records):
+            return _told(newest, None, was_champion=True)
+        return _told(newest, _with_alias(client, name, newest, champion is not None))
+
+
+def _versions(client: MlflowClient, name: str) -> dict[str, ModelVersion]:
+    found: dict[str, ModelVersion] = {}
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found |= {str(one.version): one for one in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def _with_alias(
+    client: MlflowClient, name: str, version: ModelVersion, has_champion: bool
+) -> str | None:
+    """Return the alias of `version`, set now if it is newer than what the alias points at."""
+    aliases = {
+        alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()
+    }
+    number = int(version.version)
+    held = [alias for alias, points_at in aliases.items() if points_at == number]
+    if held:
+        return str(min(held))
+    is_first = not has_champion and version.tags.get(SKILL_TAG) == "yes"
+    alias = CHAMPION if is_first else CHALLENGER
+    if aliases.get(alias, 0) > number:
+        return None
+    client.set_registered_model_alias(name, alias, version.version)
+    return alias
+
+
+def _told(version: ModelVersion, alias: str | None, was_champion: bool = False) -> Earlier:
+    verdict: dict[str, Any] = json.loads(version.tags.get(GATE_TAG, "{}"))
+    return Earlier(
+        version=str(version.version),
+        run_id=str(version.run_id),
+        alias=alias,
+        decision=verdict.get("decision"),
+        is_skilled=version.tags.get(SKILL_TAG) == "yes",
+        was_champion=was_champion,
+    )
+
+
+def clear_leftovers(local: Path) -> None:
+    """Remove what a killed retraining left in `local`; the caller holds the lock."""
+    for folder in local.glob(".retrain-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def told_before(
+    earlier: Earlier, config: Config, root: Path
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the choice and the gate's verdict that the earlier run kept, None where it has not."""
+    client = connect(config.tracking, root)
+    import mlflow
+
+    with store_errors(tracking_uri(config.tracking, root)):
+        kept = {item.path for item in client.list_artifacts(earlier.run_id)}
+        choice, verdict = (
+            dict(mlflow.artifacts.load_dict(f"runs:/{earlier.run_id}/{name}"))
+            if name in kept
+            else None
+            for name in (CHOICE_FILE, GATE_FILE)
+        )
+    return choice, verdict
