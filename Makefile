@@ -1,8 +1,11 @@
-.PHONY: install demo test lint bench lock
+.PHONY: install demo test lint kernels bench lock
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+# Without byte code on disk every process would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 install: $(VENV)/.installed $(VENV)/.kernels
 
@@ -13,15 +16,21 @@ $(VENV)/.kernels: $(wildcard features/*.py features/*/*.py models/*.py) | $(VENV
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	$(BIN)/python -m compileall -qq -j 2 $(VENV)/lib || true # pip would use one core
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: install
 	$(BIN)/closedwon demo
 
-test: lint
-	$(BIN)/pytest -q -n 2 --dist loadfile
+# Slow files come first (tests/conftest.py), so xdist must not put those with many tests first.
+test: install
+	$(MAKE) --jobs 2 --output-sync lint kernels
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+kernels: install
+	$(BIN)/python tests/compile_kernels.py
 
 lint: install
 	$(BIN)/ruff check .

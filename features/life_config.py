@@ -82,6 +82,7 @@ class ExplorationConfig(Section):
     """Leads below the cutoff that are handed over all the same, to keep the labels honest."""
 
     share: Annotated[float, Field(ge=0, le=0.2)] = 0.0
-    "Share of the accounts whose leads below the cutoff are handed over, each once; 0: of none."
+    """Share of the accounts whose leads below the cutoff are handed over, each once; 0: of none.
+    Keep it, too: a higher one makes training count as drawn who was not."""
     salt: Annotated[str, Field(max_length=16)] = "closedwon"
     "Another one draws other accounts. Keep it, so that training can tell who was not drawn."

@@ -36,7 +36,7 @@ class ScoreSummary:
     eligible: int
     qualified: int
     explored: int
-    "Below the cutoff, and drawn by the exploration."
+    "Below the cutoff, and handed over by lot."
     grades: dict[str, int]
     cutoff: float | None
     path: Path
@@ -70,8 +70,10 @@ def score_leads(
     `models.reasons.reasons`). Files are written aside and renamed. CSV text that a spreadsheet
     would run as a formula gets a `'` in front. With `ledger` each score is kept there too; a batch
     that is stopped leaves no file, but the scores that were kept so far. Where `exploration` has a
-    share, `is_exploration` marks the leads below the cutoff that it draws: they go to sales like an
-    MQL, once. Raises InputError when the output can't be written.
+    share, `is_exploration` marks leads below the cutoff that go to sales like an MQL, by lot: with
+    `ledger` those that it handed over in this run, so each lead once (whom a run handed over that
+    left no file is in the ledger's list); without, all that are drawn, in every run again. Raises
+    InputError when the output can't be written.
     """
     drawn_by = exploration or ExplorationConfig()
     lead_scorer = LeadScorer.of(scorer)
@@ -87,14 +89,15 @@ def score_leads(
             found = lead_scorer.score_snapshots(chunk, num_threads)
             scores = _scores(chunk, found, scorer.catalogue)
             is_exploration = _explored(chunk, found, drawn_by)
+            if ledger:
+                score_ids = ledger.write(chunk, found, scores["track"].tolist())
+                is_exploration = _handed_over(is_exploration, score_ids, ledger)
             explored += int(is_exploration.sum())
             if drawn_by.share:
                 scores["is_exploration"] = is_exploration
             leads_file.write(pd.concat([scores, _top_reasons(scores, found, top)], axis=1))
             if reasons_file:
                 reasons_file.write(_all_reasons(chunk, found))
-            if ledger:
-                ledger.write(chunk, found, scores["track"].tolist())
             counts.append(scores[["grade", "qualified"]])
             progress(len(chunk))
     scored = pd.concat(counts)
@@ -128,6 +131,13 @@ def _explored(
     accounts = chunk["account_id"].astype(object).where(chunk["account_id"].notna(), None)
     rows = zip(found, chunk["is_eligible"], chunk["lead_id"], accounts, strict=True)
     return np.array([is_explored(exploration, *row) for row in rows], np.bool_)
+
+
+def _handed_over(drawn: np.ndarray, score_ids: list[str], ledger: BatchLedger) -> np.ndarray:
+    """Return which of the drawn rows made their lead an MQL: it was none before."""
+    asked = [score_ids[row] for row in np.flatnonzero(drawn)]
+    opened = ledger.opened(asked) if asked else ()
+    return drawn & np.array([score_id in opened for score_id in score_ids], np.bool_)
 
 
 def _top_reasons(scores: pd.DataFrame, found: Sequence[LeadScore], top: int) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import select
 
 from features.config import Config, PopulationConfig
 from features.errors import InputError
@@ -22,13 +23,17 @@ from models.bundle import bundle_digest
 from models.lead_scores import LeadScore, LeadScorer
 from models.scorer import Scorer
 from serving.ledger.clock import now_us
+from serving.ledger.database import database_errors
 from serving.ledger.errors import LedgerUnavailable
 from serving.ledger.ledger import Ledger
 from serving.ledger.records import ModelRecord, ScoreRecord
+from serving.ledger.schema import mqls
 from serving.live.answers import TIMELINE, TIMELINE_COLUMNS, new_score_id
 
 Keep = Callable[[list[ScoreRecord]], None]
 "Writes records to the ledger."
+Opened = Callable[[list[str]], Collection[str]]
+"Tells which of these scores, which were kept, made their lead an MQL."
 WAIT_SECONDS = 30.0
 "How long a ledger that is busy, full or away is waited for."
 _OLD_DAYS = 7
@@ -54,7 +59,11 @@ def open_batch_ledger(
         model = ModelRecord.of(LeadScorer.of(scorer), version, bundle_digest(bundle))
         ledger.know_model(model)
         yield BatchLedger(
-            model, lambda records: _keep(ledger, records, wait_seconds), now_us(), tables
+            model,
+            lambda records: _keep(ledger, records, wait_seconds),
+            now_us(),
+            tables,
+            lambda score_ids: opened_mqls(ledger, score_ids),
         )
     except LedgerUnavailable as error:
         ledger.close()  # which tries once more: only then it is known what the ledger holds
@@ -65,6 +74,13 @@ def open_batch_ledger(
         ) from None
     finally:
         ledger.close()
+
+
+def opened_mqls(ledger: Ledger, score_ids: Sequence[str]) -> set[str]:
+    """Return which of these scores, which are written, made their lead an MQL."""
+    asked = select(mqls.c.score_id).where(mqls.c.score_id.in_(score_ids))
+    with database_errors(), ledger.engine.connect() as connection:
+        return set(connection.scalars(asked))
 
 
 def _keep(ledger: Ledger, records: list[ScoreRecord], wait_seconds: float) -> None:
@@ -104,20 +120,23 @@ class BatchLedger:
     "Microseconds since 1970."
     tables: Tables | None = None
     "Where the timelines come from."
+    opened: Opened = frozenset
+    "Asks the ledger; unless told, every score that might have opened an MQL did."
 
     def write(
         self, chunk: pd.DataFrame, scores: Sequence[LeadScore], tracks: Sequence[str]
-    ) -> None:
-        """Keep the scores of the snapshots in `chunk`, in its order."""
+    ) -> list[str]:
+        """Keep the scores of the snapshots in `chunk`, in its order; return their ids."""
         instants = micros(chunk["as_of"], missing=self.scored_at).tolist()
         numbers = chunk[list(self.model.numbers)].to_numpy(np.float32)
         categories = [_texts(chunk[name]) for name in self.model.categories]
         timelines = self._timelines(chunk["lead_id"], instants)
         recycled = self._recycled(chunk["lead_id"], instants)
+        score_ids = [new_score_id() for _ in instants]
         self.keep(
             [
                 ScoreRecord(
-                    score_id=new_score_id(),
+                    score_id=score_ids[row],
                     lead_id=lead_id,
                     account_id=account_id,
                     as_of=instants[row],
@@ -154,6 +173,7 @@ class BatchLedger:
                 )
             ]
         )
+        return score_ids
 
     def _recycled(self, leads: pd.Series, instants: Sequence[int]) -> list[int | None]:
         """Return when each lead was last recycled, as far as was known at its instant."""

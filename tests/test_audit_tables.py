@@ -1,13 +1,11 @@
 """The audit of contract tables: what dates tell, and what exports without dates hide."""
 
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pandas as pd
 from small_crm import small_config, small_tables
 
-from features.config import Config
 from features.parts.partitions import load_partitions
 from training.audit.audit import audit_examples, without_blocked
 from training.audit.recorded import recorded_evidence
@@ -181,7 +179,7 @@ def test_people_with_one_e_mail_hash_are_told_apart_from_colleagues():
 def test_parts_are_fair_samples_and_the_audit_sees_all_of_them(tmp_path) -> None:
     demo = simulate(leads=6_000, seed=3, planted_leaks=True)
     write_demo(demo, tmp_path / "crm")
-    config = Config.model_validate({"data": {"data_until": date(2026, 1, 5)}})
+    config = small_config()
     loaded = load_partitions(config, tmp_path / "crm", tmp_path, least_parts=3)
     parts = [part.tables.leads["created_at"].median() for part in loaded.partitions]
     assert max(parts) - min(parts) < pd.Timedelta(days=30)

@@ -1,42 +1,39 @@
-"""Retraining: which of the two is offered, once per data, and what the gate makes of it."""
+"""Retraining: which of the two is offered, once per data; what the gate says; runs that are killed.
+
+A retraining is killed at `STOPS`; with CLOSEDWON_ALL_STOPS=1 in the environment at every moment
+that `retrain_stops.all_stops` names, one after another.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from small_crm import small_config, small_demo
+from retrain_stops import all_stops, try_stop
 from small_registry import empty_folder
-from typer.testing import CliRunner
+from small_retraining import Life, asked, copy_life, make_life, quick
 
-import closedwon
 from features.config import Config
-from models.cutoff import Cutoff
+from models.bundle import open_bundle
 from models.forest import Forest
 from models.registry import connect, fetch_bundle
 from models.scorer import Scorer
-from training.candidate import Candidate, Prepared, write_candidate
-from training.fitting.boost import DEFAULTS, Rows, booster_parameters, refit
-from training.fitting.fit import Choices, fit_model
-from training.gate.gate import ChampionInUse
+from training.candidate import write_candidate
+from training.fitting.boost import Rows, booster_parameters, refit
 from training.promotion import rollback
-from training.recipe import prepare, train, train_candidate
 from training.retrain.choice import account_fold, choose_kind
-from training.retrain.recalibrated import frozen_fit, recalibrated_candidate
+from training.retrain.recalibrated import frozen_fit
 from training.retrain.retrain import retrain
 from training.retrain.unseen import as_champion_reads, unseen_by
-from training.simulate import write_demo
 from training.steps import Steps
 
-SETTINGS = {"gate": {"min_wins": 10_000}, "retrain": {"min_new_wins": 15}}
-EARLY = small_config(data={"data_until": "2025-07-01"}, **SETTINGS)
-LATE = small_config(**SETTINGS)
-# twice the snapshots, so that even the first half of this small history beats the base rate
-FIRST = small_config(data={"data_until": "2025-07-01"}, snapshots={"every_days": 28}, **SETTINGS)
+STOPS = ("after:create_model_version:1", "after:set_registered_model_alias:2")
+"A version without alias; and the champion moved, but its record not ended."
 
 
 @pytest.fixture(autouse=True)
@@ -45,59 +42,25 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("crm")
-    write_demo(small_demo(), folder)
-    return folder
+def life(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Life:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return make_life(tmp_path_factory.mktemp("life"), migrated_store)
 
 
-@dataclass(frozen=True)
-class HalfYear:
-    """A champion of half a year ago, and what a new training of today came to."""
-
-    champion: Scorer
-    prepared: Prepared
-    trained: Candidate
+def aliases(life: Life, root: Path) -> dict[str, str]:
+    client = connect(life.config.tracking, root)
+    found = client.get_registered_model("closedwon").aliases
+    return {alias: str(version) for alias, version in found.items()}
 
 
-def old_champion(prepared: Prepared) -> Scorer:
-    """What `train` would ship, without an evaluation."""
-    examples = prepared.examples
-    choices = Choices(dict(DEFAULTS), None)
-    fitted = fit_model(examples, np.ones(len(examples.won), dtype=bool), choices, prepared.config)
-    forest = Forest.of_text(fitted.booster.model_to_string())
-    facts = {
-        "window": {"from": None, "until": str(examples.as_of.max())[:10]},
-        "data_until": "2025-07-01",
-        "parameters": choices.parameters,
-        "half_life_days": None,
-        "trees": fitted.cross_fit.trees,
-    }
-    rate = float(np.average(examples.won, weights=examples.weight))
-    return Scorer(
-        forest, fitted.encoder, examples.catalogue, fitted.calibration,
-        Cutoff("capacity", {"mqls_per_week": 4.0}, 0.1), rate, 91, forest.base_raw_score, facts,
-    )  # fmt: skip
+def fetched(life: Life, version: str) -> Scorer:
+    return open_bundle(fetch_bundle(version, life.config.tracking, life.root)[0])
 
 
-@pytest.fixture(scope="module")
-def half_year(crm: Path, tmp_path_factory: pytest.TempPathFactory) -> HalfYear:
-    root = tmp_path_factory.mktemp("alone")
-    early = prepare(EARLY, crm, root, Steps())
-    late = prepare(LATE, crm, root, Steps())
-    return HalfYear(old_champion(early), late, train_candidate(late, Steps(), None))
-
-
-def too_high(champion: Scorer, log_odds: float) -> Scorer:
-    """The same ranking, its level as if far more leads closed."""
-    old = champion.calibration
-    values = tuple(value + log_odds for value in old.calibrated)
-    return replace(champion, calibration=replace(old, calibrated=values))
-
-
-def turned_round(half_year: HalfYear) -> Scorer:
+def turned_round(life: Life) -> Scorer:
     """A champion that learnt every number with its sign turned: its ranking no longer holds."""
-    champion, examples = half_year.champion, half_year.prepared.examples
+    champion, examples = life.champion, life.kept.prepared.examples
     names = [f.name for f in champion.catalogue.features if f.dtype == "number"]
     turned = examples.snapshots.assign(**{name: -examples.snapshots[name] for name in names})
     matrix = champion.encoder.transform(turned)
@@ -107,59 +70,55 @@ def turned_round(half_year: HalfYear) -> Scorer:
     return replace(champion, forest=forest, base_raw_score=forest.base_raw_score)
 
 
-def test_a_champion_that_only_lost_its_level_is_recalibrated(half_year):
-    champion = too_high(half_year.champion, log_odds=1.5)
-    own = as_champion_reads(champion, half_year.prepared, None)
-    choice, unseen = choose_kind(champion, half_year.trained, half_year.prepared, own)
-    assert choice.chosen == "recalibrated", choice.why
-    assert "still holds" in choice.why
-    assert choice.champion_recalibrated < 0.95 * choice.champion_as_is
-    found = recalibrated_candidate(
-        ChampionInUse("1", "digest", champion), half_year.trained, unseen, own, Steps(), None
-    )
-    assert found.scorer.forest is champion.forest
-    assert found.scorer.facts["recalibrates"] == "digest"
+def test_a_champion_that_only_lost_its_level_is_recalibrated(life):
+    choice, found = life.told["choice"], life.kept.offered[0]
+    assert (life.told["chosen"], found.kind) == ("recalibrated", "recalibrated"), life.told["why"]
+    assert "still holds" in life.told["why"]
+    assert choice["champion_recalibrated"] < 0.95 * choice["champion_as_is"]
+    champion = fetched(life, "1")
+    assert fetched(life, "2").calibration == found.scorer.calibration
     # both what is shipped and what is evaluated have moved most of the way to the truth
-    examples, rows = own.examples, unseen.rows
+    own = life.kept.offered[1]
+    examples, rows = own.examples, unseen_by(champion, own).rows
     won, weight, snapshots = examples.won[rows], examples.weight[rows], examples.snapshots[rows]
     rate = np.average(won, weights=weight)
-    was = np.average(champion.score(snapshots)["probability"], weights=weight)
+    before = champion.score(snapshots)["probability"].to_numpy()
+    shipped = found.scorer.score(snapshots)["probability"].to_numpy()
+    was = np.average(before, weights=weight)
     assert was > 2 * rate
-    for scores in (
-        found.scorer.score(snapshots)["probability"].to_numpy(),
-        found.evaluation.fitted.probability(snapshots),
-    ):
+    for scores in (shipped, found.evaluation.fitted.probability(snapshots)):
         now = np.average(scores, weights=weight)
         assert abs(now - rate) < 0.3 * abs(was - rate), (was, now, rate)
-    order, before = (
-        np.argsort(scorer.score(snapshots)["probability"].to_numpy(), kind="stable")
-        for scorer in (found.scorer, champion)
+    np.testing.assert_array_equal(*(np.argsort(s, kind="stable") for s in (shipped, before)))
+    np.testing.assert_array_equal(
+        found.scorer.raw_scores(snapshots), champion.raw_scores(snapshots)
     )
-    np.testing.assert_array_equal(order, before)
 
 
-def test_a_champion_whose_ranking_broke_is_replaced_by_the_trained_model(half_year):
-    champion = turned_round(half_year)
-    own = as_champion_reads(champion, half_year.prepared, None)
-    choice, _ = choose_kind(champion, half_year.trained, half_year.prepared, own)
+def test_a_champion_whose_ranking_broke_is_replaced_by_the_trained_model(life):
+    champion = turned_round(life)
+    own = as_champion_reads(champion, life.kept.prepared, None)
+    choice, _ = choose_kind(champion, life.kept.trained, life.kept.prepared, own)
     assert choice.chosen == "trained"
     assert "no longer holds" in choice.why
     assert choice.gain.low > 0
 
 
-def test_too_few_new_wins_recalibrate_nothing(half_year):
-    asks_more = small_config(**{**SETTINGS, "retrain": {"min_new_wins": 9_999}})
-    few = replace(half_year.prepared, config=asks_more)
-    own = as_champion_reads(half_year.champion, few, None)
-    choice, unseen = choose_kind(half_year.champion, half_year.trained, few, own)
+def test_too_few_new_wins_recalibrate_nothing(life):
+    asks_more = life.config.model_copy(
+        update={"retrain": life.config.retrain.model_copy(update={"min_new_wins": 9_999})}
+    )
+    few = replace(life.kept.prepared, config=asks_more)
+    own = as_champion_reads(life.champion, few, None)
+    choice, unseen = choose_kind(life.champion, life.kept.trained, few, own)
     assert (choice.chosen, unseen) == ("trained", None)
     assert "9999" in choice.why
 
 
-def test_no_row_is_evaluated_by_a_model_that_saw_its_outcome(half_year):
-    champion = half_year.champion
-    own = as_champion_reads(champion, half_year.prepared, None)
-    unseen, stand_in = unseen_by(champion, own), half_year.trained.evaluation.fitted
+def test_no_row_is_evaluated_by_a_model_that_saw_its_outcome(life):
+    champion, stand_in = life.champion, life.kept.trained.evaluation.fitted
+    own = as_champion_reads(champion, life.kept.prepared, None)
+    unseen = unseen_by(champion, own)
     examples, split = own.examples, own.split
     newest_seen = np.datetime64(champion.facts["window"]["until"], "D")
     was_seen = examples.as_of.astype("datetime64[D]") <= newest_seen
@@ -168,10 +127,9 @@ def test_no_row_is_evaluated_by_a_model_that_saw_its_outcome(half_year):
     overlapping = replace(own, split=replace(split, test_from=first))
     fitted = frozen_fit(stand_in, champion, unseen, overlapping)
     snapshots = examples.snapshots
-    if set(stand_in.encoder.columns) <= set(snapshots.columns):
-        # a row the champion saw: by a stand-in that knows the fit part only
-        seen = snapshots[was_seen].tail(200)
-        np.testing.assert_array_equal(fitted.probability(seen), stand_in.probability(seen))
+    # a row the champion saw: by a stand-in that knows the fit part only
+    seen = snapshots[was_seen].tail(200)
+    np.testing.assert_array_equal(fitted.probability(seen), stand_in.probability(seen))
     # the others: by the forest, its calibration untouched by outcomes of the row's fold
     rows = snapshots[unseen.rows]
     fold = account_fold(snapshots)
@@ -186,115 +144,83 @@ def test_no_row_is_evaluated_by_a_model_that_saw_its_outcome(half_year):
     assert not same[account_fold(rows) != 0].any()
 
 
-def test_the_bundle_holds_the_settings_it_was_made_of(half_year, tmp_path):
-    write_candidate(half_year.trained, half_year.prepared, tmp_path / "bundle")
+def test_the_bundle_holds_the_settings_it_was_made_of(life, tmp_path):
+    write_candidate(life.kept.trained, life.kept.prepared, tmp_path / "bundle")
     kept = json.loads((tmp_path / "bundle" / "config.json").read_text(encoding="utf-8"))
     assert not {"databases", "tracking", "serving", "gate", "retrain", "monitor"} & set(kept)
-    assert Config.model_validate(kept).training == LATE.training
+    assert Config.model_validate(kept).training == life.config.training
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["facts"]["config"] == manifest["files"]["config.json"]["sha256"]
-    assert half_year.trained.scorer.facts["data_until"] == "2026-01-05"
+    assert life.kept.trained.scorer.facts["data_until"] == "2026-01-05"
 
 
-TOML = """
-[data]
-data_until = 2026-01-05
-[snapshots]
-every_days = 28
-[features]
-windows_days = [30]
-half_lives_days = [30]
-[training]
-trials = 0
-min_wins = 20
-bootstraps = 30
-num_threads = 1
-[cutoff]
-mqls_per_week = 4
-[gate]
-min_wins = 10000
-[retrain]
-min_new_wins = 15
-"""
+def test_without_a_pass_the_champion_stays_and_the_exit_code_is_3(life):
+    told = life.told
+    assert life.exit_code == 3
+    assert (told["outcome"], told["model_version"], told["alias"]) == ("made", "2", "challenger")
+    assert told["decision"] == told["gate"]["decision"] == "not_enough_evidence"
+    assert (told["champion_before"], told["promoted"], told["promotion"]) == ("1", False, None)
+    assert told["beats_base_rate"] == (life.kept.offered[0].evaluation.skill.low > 0)
+    assert {"warnings", "report", "seconds"} <= set(told)
+    page = (life.root / ".closedwon" / "report.html").read_text(encoding="utf-8")
+    assert "May it take the place of version 1" in page
 
 
-@pytest.fixture(scope="module")
-def life(crm: Path, tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path:
-    """A working folder whose champion is half a year old."""
-    root = empty_folder(tmp_path_factory.mktemp("life"), migrated_store)
-    (root / "closedwon.toml").write_text(TOML, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert train(FIRST, crm, root, Steps()).registered.alias == "champion"
-    return root
-
-
-def asked(crm: Path, *options: str) -> tuple[int, dict[str, object]]:
-    """Exit code and JSON of `closedwon retrain` in the present folder."""
-    ended = CliRunner().invoke(closedwon.app, ["retrain", "--data", str(crm), "--json", *options])
-    return ended.exit_code, json.loads(ended.stdout)
-
-
-def aliases(root: Path) -> dict[str, str]:
-    found = connect(LATE.tracking, root).get_registered_model("closedwon").aliases
-    return {alias: str(version) for alias, version in found.items()}
-
-
-def test_the_same_data_make_one_challenger_which_the_gate_judges(
-    life: Path, crm: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(life)
-    code, first = asked(crm, "--promote")
-    assert code == 3
-    assert (first["outcome"], first["model_version"], first["alias"]) == ("made", "2", "challenger")
-    assert first["decision"] == first["gate"]["decision"] == "not_enough_evidence"
-    assert first["chosen"] in ("trained", "recalibrated")
-    assert first["why"]
-    assert not first["promoted"]
-    assert aliases(life) == {"champion": "1", "challenger": "2"}
-    assert "May it take the place of version 1" in (life / ".closedwon/report.html").read_text()
-
-    code, again = asked(crm, "--promote")
+def test_the_same_data_make_one_challenger_only(life):
+    code, again = asked(life.crm, life.root, "--promote")
     assert (code, again["outcome"], again["model_version"]) == (0, "nothing_new", "2")
-    assert again["gate"] == first["gate"]
-    assert again["choice"] == first["choice"]
-    assert aliases(life) == {"champion": "1", "challenger": "2"}
+    assert again["gate"] == life.told["gate"]
+    assert again["choice"] == life.told["choice"]
+    assert aliases(life, life.root) == {"champion": "1", "challenger": "2"}
 
 
-def test_what_a_stopped_run_left_is_finished_and_a_rollback_is_not_undone(
-    life: Path, crm: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(life)
-    client = connect(LATE.tracking, life)
-    if "challenger" not in aliases(life):
-        asked(crm)
+def test_what_a_stopped_run_left_is_finished_and_a_rollback_is_not_undone(life, tmp_path):
+    root = copy_life(life.root, tmp_path / "life")
+    client = connect(life.config.tracking, root)
     client.delete_registered_model_alias("closedwon", "challenger")
-    (life / ".closedwon" / ".retrain-left").mkdir()
-    assert asked(crm)[1]["alias"] == "challenger"
-    assert not (life / ".closedwon" / ".retrain-left").exists()
+    (root / ".closedwon" / ".retrain-left").mkdir()
+    with quick(life):
+        assert asked(life.crm, root)[1]["alias"] == "challenger"
+        assert not (root / ".closedwon" / ".retrain-left").exists()
 
-    judged = json.loads(client.get_model_version("closedwon", "2").tags["gate"])
-    passed = json.dumps({**judged, "decision": "pass"})
-    client.set_model_version_tag("closedwon", "2", "gate", passed)
-    code, promoted = asked(crm, "--promote")
-    assert (code, promoted["promoted"], promoted["alias"]) == (0, True, "champion")
-    assert aliases(life) == {"champion": "2"}
-    code, again = asked(crm, "--promote")
-    assert (code, again["outcome"], again["promoted"]) == (0, "nothing_new", False)
+        judged = json.loads(client.get_model_version("closedwon", "2").tags["gate"])
+        passed = json.dumps({**judged, "decision": "pass"})
+        client.set_model_version_tag("closedwon", "2", "gate", passed)
+        code, promoted = asked(life.crm, root, "--promote")
+        assert (code, promoted["promoted"], promoted["alias"]) == (0, True, "champion")
+        assert aliases(life, root) == {"champion": "2"}
+        code, again = asked(life.crm, root, "--promote")
+        assert (code, again["outcome"], again["promoted"]) == (0, "nothing_new", False)
 
-    rollback(LATE, life, None, "sales complained")
-    code, stays = asked(crm, "--promote")
-    assert (code, stays["outcome"], stays["promoted"]) == (0, "nothing_new", False)
-    assert aliases(life) == {"champion": "1"}
-    assert fetch_bundle("champion", LATE.tracking, life)[1] == "1"
+        rollback(life.config, root, None, "sales complained")
+        code, stays = asked(life.crm, root, "--promote")
+        assert (code, stays["outcome"], stays["promoted"]) == (0, "nothing_new", False)
+    assert aliases(life, root) == {"champion": "1"}
+    assert fetch_bundle("champion", life.config.tracking, root)[1] == "1"
 
 
-def test_no_champion_means_a_first_training(
-    crm: Path, tmp_path: Path, migrated_store: Path
-) -> None:
+def test_no_champion_means_a_first_training(life, tmp_path, migrated_store):
     root = empty_folder(tmp_path, migrated_store)
-    first = retrain(LATE, crm, root, Steps(), may_promote=True)
-    assert (first.outcome, first.alias, first.choice) == ("made", "champion", None)
-    assert not first.is_refused
-    again = retrain(LATE, crm, root, Steps(), may_promote=True)
+    with quick(life, has_champion=False):
+        first = retrain(life.config, life.crm, root, Steps(), may_promote=True)
+        assert (first.outcome, first.alias, first.choice) == ("made", "champion", None)
+        assert not first.is_refused
+        again = retrain(life.config, life.crm, root, Steps(), may_promote=True)
     assert (again.outcome, again.version) == ("nothing_new", first.version)
+
+
+@pytest.mark.parametrize("stop", all_stops() if os.environ.get("CLOSEDWON_ALL_STOPS") else STOPS)
+def test_a_killed_run_leaves_a_champion_and_the_next_one_finishes(life, stop):
+    found = try_stop(stop, life)
+    after, then = found["after"], found["then"]
+    assert found["signal"] == 9
+    assert after["dangling"] == then["dangling"] == []
+    # the challenger passed: once its promotion was under way either may be champion
+    assert after["champion"] in ("1", "2")
+    if "alias" not in stop and "tag" not in stop:
+        assert after["champion"] == "1"
+    assert found["next"]["left"] == []
+    assert then["champion"] == found["next"]["version"]
+    assert "pending" not in then["records"]
+    # what was registered before the kill is not made again
+    assert then["versions"] == max(2, after["versions"])

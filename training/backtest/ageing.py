@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from training.backtest.decisions import Schedule, always_aged, retrained_every
-from training.backtest.outcomes import Figures, Outcome, differences, value_per_week
+from training.backtest.outcomes import Figures, Outcome, differences, value_of
 from training.backtest.replays import Replays
 from training.backtest.scores import MonthScores, gaps
 
@@ -100,9 +100,7 @@ def cadences_of(
             continue  # never again, by another name
         schedule = retrained_every(count, every, cadence_name(every))
         outcome = monthly if every == 1 else replays.as_set(schedule)
-        totals, value = outcome.figures(weeks), value_per_week(outcome, accounts, weeks, policy)
-        if value is not None:
-            totals["value_per_week"] = value
+        totals = outcome.figures(weeks) | value_of(outcome, weeks, policy)
         scored: Figures = {}
         as_set: Figures = {}
         equal: Figures = {}

@@ -18,11 +18,11 @@ from training.backtest.intervals import Accounts
 from training.backtest.month_cutoffs import choose_cutoffs
 from training.backtest.month_models import MonthModel, choose_once, fit_month
 from training.backtest.months import MOST_MONTHS, Months, months_of
-from training.backtest.outcomes import Figures, Outcome, differences
+from training.backtest.notes import notes_of
+from training.backtest.outcomes import Figures, Outcome, differences, value_of
 from training.backtest.replays import Replays
 from training.backtest.rows import score_rows
 from training.backtest.scores import MonthScores, by_month, gaps, log_loss_of, matrix
-from training.backtest.words import notes_of
 from training.recipe import prepare
 from training.steps import Steps
 
@@ -41,8 +41,9 @@ class Backtest:
     months: list[dict[str, Any]]
     "month, fit_rows, fit_wins, rows, wins, trees, cutoff, and cutoff_reason, of each month."
     by_month: dict[str, list[Figures]]
-    """Of every month, never and the rules: mqls_per_week, precision, capture of each month;
-    log_loss of the models, and extra_log_loss of never: what it loses more than every month."""
+    """Of every month, never and the rules: mqls_per_week, precision, capture and value_per_week
+    (where money is set) of each month; log_loss of the models, and extra_log_loss of never: what
+    it loses more than every month."""
     cadences: list[Cadence]
     ageing: list[Ageing]
     matrix: list[dict[str, Any]]
@@ -51,6 +52,7 @@ class Backtest:
     """Retraining every month less the rules: `as_set`, and at `equal_volume`; empty without
     rules."""
     rules_totals: Figures
+    "mqls_per_week, precision, capture and value_per_week (where money is set)."
     volume: int
     "Leads a week at equal volume."
     choices: dict[str, Any]
@@ -163,7 +165,8 @@ def _told(
     totals: Figures = {}
     if replays.threshold is not None:
         outcomes[RULES] = replays.rules_as_set()
-        totals = outcomes[RULES].figures(float(replays.weeks.sum()))
+        weeks = float(replays.weeks.sum())
+        totals = outcomes[RULES].figures(weeks) | value_of(outcomes[RULES], weeks, config.cutoff)
         against = _against_rules(replays, monthly, outcomes[RULES], volume)
     is_weekly = replays.scored.is_weekly
     return Backtest(
@@ -211,9 +214,12 @@ def _months(
 def _by_month(
     replays: Replays, scores: Sequence[MonthScores], outcomes: dict[str, Outcome]
 ) -> dict[str, list[Figures]]:
-    weeks, accounts = replays.weeks, replays.accounts
+    weeks, accounts, policy = replays.weeks.tolist(), replays.accounts, replays.config.cutoff
     found = {
-        who: [outcome.figures(float(weeks[k]), k) for k in range(len(weeks))]
+        who: [
+            outcome.figures(one, k) | value_of(outcome, one, policy, k)
+            for k, one in enumerate(weeks)
+        ]
         for who, outcome in outcomes.items()
     }
     for month, rows in enumerate(scores):

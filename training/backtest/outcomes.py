@@ -26,6 +26,8 @@ class Outcome:
     mql_account: np.ndarray
     mql_month: np.ndarray
     mql_won: np.ndarray
+    mql_deal: np.ndarray
+    "Whether it is the first MQL of a deal that was won."
     mql_value: np.ndarray
     deal_account: np.ndarray
     deal_month: np.ndarray
@@ -48,6 +50,7 @@ class Outcome:
             mqls["account"].to_numpy(),
             months.of(mqls["as_of"].to_numpy()),
             won,
+            is_deal,
             worth if _is_money(policy) else np.zeros(len(mqls)),
             deals["account"].to_numpy(),
             months.of(created_at),
@@ -121,14 +124,30 @@ def _rates(totals: np.ndarray, weeks: float) -> dict[str, float]:
     }
 
 
-def value_per_week(
-    outcome: Outcome, accounts: Accounts, weeks: float, policy: CutoffConfig
-) -> Estimate | None:
-    """Return what the deals brought less the contact costs, a week; None where no money is set."""
-    if not _is_money(policy):
-        return None
-    sums = accounts.sums(outcome.mql_account, outcome.mql_value)
-    return accounts.estimates(sums, lambda totals: {VALUE: totals[0] / weeks})[VALUE]
+def value_of(
+    outcome: Outcome, weeks: float, policy: CutoffConfig, month: int | None = None
+) -> Figures:
+    """Return `value_per_week` of the MQLs of a month, or of all; empty where no money is set.
+
+    What their deals brought less the contact costs: a deal counts in the month of its MQL. The
+    interval puts together those of the counts of deals and of MQLs (Zou and Donner 2008, as if
+    they were independent), so that a month without any deal is no certain loss.
+    """
+    if policy.win_value is None or policy.contact_cost is None:
+        return {}
+    is_own = np.ones(len(outcome.mql_month), bool) if month is None else outcome.mql_month == month
+    is_deal = is_own & outcome.mql_deal
+    brought = policy.win_value * _counted(outcome.mql_account[is_deal])
+    spent = policy.contact_cost * _counted(outcome.mql_account[is_own])
+    value = brought[0] - spent[0]
+    low = value - np.hypot(brought[0] - brought[1], spent[2] - spent[0])
+    high = value + np.hypot(brought[2] - brought[0], spent[0] - spent[1])
+    return {VALUE: Estimate(value / weeks, float(low) / weeks, float(high) / weeks)}
+
+
+def _counted(account: np.ndarray) -> np.ndarray:
+    """Return a count of rows, and the ends of its interval."""
+    return np.array([len(account), *count_interval(account)])
 
 
 def weeks_looked_at(scored: ScoredRows, months: Months) -> np.ndarray:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from features.config import Config
 from models.cutoff import Estimate
 from training.comparison.telling import counted, direction, has_interval, number, share
-from training.examples import Examples
 
 if TYPE_CHECKING:
     from training.backtest.ageing import Cadence
     from training.backtest.backtest import Backtest
+    from training.backtest.outcomes import Figures
 
 LOSS, FOUND, VALUE = "log_loss_share", "found", "value_per_week"
 MUCH_LOSS = 0.01
@@ -53,7 +52,7 @@ def _retraining(found: Backtest) -> str:
     }
     brought = f"At {counted(found.volume, 'lead')} a week never retraining finds {_deals(deals)}"
     unclear = "" if direction(deals) else "; that may be chance"
-    return f"{start} {ends[direction(loss)]} {brought}{unclear}.{_value(never)}"
+    return f"{start} {ends[direction(loss)]} {brought}{unclear}.{_value(never.as_set, 'it earns')}"
 
 
 def _ageing(found: Backtest) -> str:
@@ -93,20 +92,26 @@ def _cadence(found: Backtest) -> str:
     if kept:
         named = "; ".join(f"{one.name}, {_more(one.scores.get(LOSS))}" for one in kept)
         told.append(f"Not clearly worse: {named}.")
+    has_money = any(VALUE in one.as_set for one in rarer)
+    # What `_is_costly` looks at.
+    judged = (
+        "In what is earned after contact costs, with the cutoffs as set,"
+        if has_money
+        else f"In deals found at {counted(found.volume, 'lead')} a week"
+    )
     if costs:
-        named = "; ".join(f"{one.name}{_value(one) or ' ' + _lost(one)}" for one in costs)
-        told.append(f"What it costs in deals shows for: {named}.")
+        named = "; ".join(f"{one.name}, {_behind(one)}" for one in costs)
+        told.append(f"{judged} clearly behind every month: {named}.")
     else:
-        told.append(
-            f"In deals found at {counted(found.volume, 'lead')} a week no cadence is clearly "
-            "behind every month."
-        )
-    told.append(_advice(rarer, worse, costs))
+        told.append(f"{judged} no cadence is clearly behind every month.")
+    told.append(_advice(rarer, worse, costs, has_money))
     return " ".join(told)
 
 
-def _advice(rarer: list[Cadence], worse: list[Cadence], costs: list[Cadence]) -> str:
-    """Return the rarest cadence before the first that loses deals, or clearly much log loss."""
+def _advice(
+    rarer: list[Cadence], worse: list[Cadence], costs: list[Cadence], has_money: bool
+) -> str:
+    """Return the rarest cadence before the first that is costly, or clearly loses much log loss."""
     fine = "every month"
     for one in rarer:
         loss = one.scores.get(LOSS)
@@ -117,9 +122,10 @@ def _advice(rarer: list[Cadence], worse: list[Cadence], costs: list[Cadence]) ->
         return "So these months give no reason to retrain; a longer history may."
     if fine == "every month":
         return "So retraining every month pays here."
+    lost = "less earned" if has_money else "fewer deals"
     return (
         f"So retraining {fine} was enough here, as far as these months can tell: less than "
-        f"{MUCH_LOSS:.0%} more log loss, and not clearly fewer deals."
+        f"{MUCH_LOSS:.0%} more log loss, and not clearly {lost}."
     )
 
 
@@ -129,7 +135,7 @@ def _rules(found: Backtest) -> str:
     unclear = "" if direction(deals) else "; that may be chance"
     text = (
         f"At {counted(found.volume, 'lead')} a week the models retrained every month find "
-        f"{_deals(deals)} than the rules{unclear}."
+        f"{_deals(deals)} than the rules{unclear}.{_value(as_set, 'they earn')}"
     )
     volume = found.rules_totals.get("mqls_per_week")
     mine = found.cadence(1).totals.get("mqls_per_week")
@@ -148,18 +154,35 @@ def _is_costly(one: Cadence) -> bool:
     return direction(one.equal_volume.get(FOUND) if value is None else value) < 0
 
 
-def _lost(one: Cadence) -> str:
-    return f"finds {_deals(one.equal_volume.get(FOUND))}"
-
-
-def _value(one: Cadence) -> str:
-    """Return what a cadence earns less than every month, empty where no money is set."""
+def _behind(one: Cadence) -> str:
     value = one.as_set.get(VALUE)
+    return _deals(one.equal_volume.get(FOUND)) if value is None else _earned(value)
+
+
+def _value(as_set: Figures, who: str) -> str:
+    """Return what `who` earns more or less as a sentence, empty where no money is set."""
+    value = as_set.get(VALUE)
     if value is None:
         return ""
-    text = f" With the cutoffs as set it earns {number(abs(value.value))} a week "
-    text += "less" if value.value < 0 else "more"
-    return f"{text} after contact costs{_span(value, lambda end: f'{end:+,.0f}')}."
+    unclear = "" if direction(value) else "; that may be chance"
+    return f" With the cutoffs as set {who} {_earned(value)} after contact costs{unclear}."
+
+
+def _earned(value: Estimate) -> str:
+    """Return a difference in money a week.
+
+    >>> _earned(Estimate(-1200.0, -2000.0, -300.0))
+    '1,200 a week less (90% interval -2,000 to -300)'
+    >>> _earned(Estimate(0.04, -0.4, 3.0))
+    '0 a week more (90% interval -0.4 to +3.0)'
+    """
+    text = f"{_money(abs(value.value)).lstrip('+')} a week {'less' if value.value < 0 else 'more'}"
+    return f"{text}{_span(value, _money)}"
+
+
+def _money(value: float) -> str:
+    text = number(abs(value))
+    return f"{'-' if value < 0 else '+'}{text}" if float(text.replace(",", "")) else "0"
 
 
 def _deals(gap: Estimate | None) -> str:
@@ -210,44 +233,6 @@ def _months(count: int) -> str:
     return counted(count, "month")
 
 
-def notes_of(examples: Examples, config: Config, is_weekly: bool) -> tuple[str, ...]:
-    """Return what a reader must know: what was not as it would have been, and what is counted."""
-    gap = config.gap_days
-    notes = [
-        f"A model of a month learned from rows at least {gap} days older, as in closedwon train. "
-        "An older model also learned from fewer leads; in use it would too, so this counts as "
-        "ageing.",
-        "Parameters were chosen once, before the first month, and serve all models.",
-        "Features are exact as of each instant. Known only from the whole history: which columns "
-        "the leakage audit leaves out, which event types and attributes there are, and the labels "
-        "as recorded by the end of the data.",
-        "Columns of one row per lead or account without recorded_at show today's value at every "
-        "instant.",
-        "Clearly means that the 90% interval leaves out zero. Of many such figures some do so by "
-        "chance alone: one in ten where nothing differs.",
-        "Leads were worked as they were in the past, whoever would have been handed over; nobody "
-        "knows what sales would have made of the others.",
-    ]
-    if gap < config.training.horizon_days and examples.is_dated:
-        notes.append(
-            f"The gap of {gap} days is shorter than the horizon, so models knew outcomes that "
-            "nobody could have known: the figures are optimistic."
-        )
-    if not examples.is_maturity_known:
-        notes.append(
-            "Nobody said until when the labels are known, so the newest months may look worse "
-            "than they were. Set flat.labels_known_until."
-        )
-    if is_weekly:
-        notes.append(
-            "Scores are judged on every eligible lead on every Monday of a month; an MQL is the "
-            "first crossing of a lead in the whole backtest, changes of the model included."
-        )
-    else:
-        notes.append("Each lead is looked at once, so nobody crosses a cutoff later.")
-    return tuple(notes)
-
-
 def summary_lines(found: Backtest) -> list[str]:
     """Return what `closedwon backtest` prints: the sentences, and a table of the cadences."""
     told = sentences(found)
@@ -258,7 +243,7 @@ def summary_lines(found: Backtest) -> list[str]:
         volume = one.totals.get("mqls_per_week")
         table.append(
             f"{one.name:<16}"
-            f"{'' if loss is None else f'{loss.value:+.1%}':>10}"
+            f"{'' if loss is None else _percent(loss.value):>10}"
             f"{'-' if volume is None else number(volume.value):>11}"
             f"{share(one.totals.get('precision')):>7}"
             f"{share(one.totals.get('capture')):>7}"

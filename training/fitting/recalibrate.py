@@ -27,9 +27,9 @@ from scipy.special import expit
 
 from models.calibration import Calibration
 from training.fitting.calibrate import PRIOR_WINS
+from training.fitting.time_to_win import WEEK_DAYS, TimeToWin
 
 Floats = npt.NDArray[np.float64]
-WEEK_DAYS = 7.0
 MEMORY_DAYS = 364.0
 "What came of scores longer ago than this tells nothing of today's."
 CHANGED_DAYS = (28.0, 49.0, 70.0, 91.0, 119.0, 147.0, 182.0)
@@ -37,9 +37,9 @@ CHANGED_DAYS = (28.0, 49.0, 70.0, 91.0, 119.0, 147.0, 182.0)
 LEAST_GAIN = 4.0
 """Gain in log posterior that one correction before and another after a change must bring: in calm
 data the best of so many days, two parameters each, exceeds it about one time in twenty."""
-LEAST_WINS = 30.0
-"A band of the score with its own times to win holds this many wins."
-_BANDS = 4
+LEAST_GAIN_AT_ALL = 3.0
+"""Gain that any correction must bring: without a change, half of a chi-squared with two degrees of
+freedom, which exceeds it one time in twenty. What is told then is noise, and better left alone."""
 _TOLD_LOG_ODDS = 12.0
 _STEP = 0.1
 "Log-odds are told apart as finely as this: rows that agree are counted together."
@@ -64,73 +64,6 @@ class Outcomes:
     "The calibration's `segment_by` of each row; None: its map of all leads is meant."
 
 
-@dataclass(frozen=True)
-class TimeToWin:
-    """When, within the horizon, the wins of the horizon come; perhaps sooner for high scores."""
-
-    horizon_days: float
-    days: Floats
-    "Where the shares are known, rising from 0 to the horizon; shape (days,)."
-    shares: Floats
-    "Share of wins by then, shape (bands of the score, days); each row rises from 0 to 1."
-    bounds: Floats
-    "Raw scores between the bands, shape (bands - 1,)."
-    overall: Floats
-    "Share of all wins by then, shape (days,)."
-
-    @classmethod
-    def of(
-        cls,
-        days_to_win: npt.ArrayLike,
-        weight: npt.ArrayLike,
-        horizon_days: float,
-        raw_score: npt.ArrayLike | None = None,
-    ) -> TimeToWin:
-        """Return the times of these wins, one entry a win (entries of NaN are no wins).
-
-        Give wins of matured snapshots only: of others the late wins are missing. With `raw_score`
-        wins of high and low scores have their own times, as long as a band holds LEAST_WINS wins;
-        each is drawn to the overall times by as many wins as the prior is worth.
-
-        >>> times = TimeToWin.of([7.0, 14.0, 21.0, 28.0], np.ones(4), horizon_days=28)
-        >>> times.share_by(np.array([0.0, 14.0, 28.0, 90.0])).round(2)
-        array([0.  , 0.54, 1.  , 1.  ])
-        """
-        waited, weights = np.asarray(days_to_win, float), np.asarray(weight, float)
-        is_win = ~np.isnan(waited) & (waited < horizon_days + 1e-9)
-        score = np.zeros(len(waited)) if raw_score is None else np.asarray(raw_score, float)
-        waited, weights, score = waited[is_win], weights[is_win], score[is_win]
-        days = np.unique(np.append(np.arange(0.0, horizon_days, WEEK_DAYS), horizon_days))
-        # One win, spread evenly: without any a win may come on any day of the horizon.
-        overall = _shares(waited, weights, days, days / horizon_days, prior=1.0)
-        bands = 1 if raw_score is None else int(np.clip(weights.sum() // LEAST_WINS, 1, _BANDS))
-        inner = np.linspace(0, 1, bands + 1)[1:-1]
-        bounds = np.unique(np.quantile(score, inner)) if bands > 1 else np.empty(0)
-        band = np.searchsorted(bounds, score, side="right")
-        shares = np.stack(
-            [
-                _shares(waited[band == b], weights[band == b], days, overall, PRIOR_WINS)
-                for b in range(len(bounds) + 1)
-            ]
-        )
-        return cls(float(horizon_days), days, shares, bounds, overall)
-
-    def share_by(self, days: npt.ArrayLike, raw_score: npt.ArrayLike | None = None) -> Floats:
-        """Return the share of wins within the horizon that come within `days`, in its shape.
-
-        With `raw_score` (same shape) that of wins with such scores.
-        """
-        by = np.asarray(days, float)
-        if raw_score is None or len(self.bounds) == 0:
-            return np.asarray(np.interp(by, self.days, self.overall), dtype=np.float64)
-        band = np.searchsorted(self.bounds, np.asarray(raw_score, float), side="right")
-        found = np.empty(np.shape(by))
-        for number, shares in enumerate(self.shares):
-            rows = band == number
-            found[rows] = np.interp(by[rows], self.days, shares)
-        return found
-
-
 def recalibrate(
     calibration: Calibration, outcomes: Outcomes, horizon_days: float, timing: TimeToWin
 ) -> Calibration:
@@ -140,7 +73,8 @@ def recalibrate(
     mode of the likelihood above and of a prior around no change that is worth PRIOR_WINS wins.
     Only the newest stretch counts in which one correction holds: the year is cut where one
     correction before and another after explain it clearly better than one for all, so that after
-    a drift the weeks before it are forgotten, and in calm times none is. Rows of an account are
+    a drift the weeks before it are forgotten, and in calm times none is. Where no correction is
+    clearly better than none, `calibration` itself comes back. Rows of an account are
     no independent evidence: the likelihood is divided by how much more the accounts' residuals
     vary than those of lone rows (see `calibrate.with_shifts`). The result is the exact
     composition, so the order of leads stays, and segments keep their shifts (times the slope).
@@ -154,7 +88,8 @@ def recalibrate(
     centre = float(np.average(cells.log_odds, weights=expected)) if expected.any() else 0.0
     dispersion = at_risk.dispersion(_mode(cells, centre)[0])
     cells = replace(cells, weight=cells.weight / dispersion, won=cells.won / dispersion)
-    return _composed(calibration, _newest_correction(cells, centre))
+    correction = _newest_correction(cells, centre)
+    return calibration if correction is None else _composed(calibration, correction)
 
 
 @dataclass(frozen=True)
@@ -255,10 +190,15 @@ class _AtRisk:
         return max(float((sums**2).sum()) / alone, 1e-9) if alone > 0 else 1.0
 
 
-def _newest_correction(cells: _Cells, centre: float) -> _Affine:
-    """Return the correction of the weeks since the newest clear change; of all without one."""
+def _newest_correction(cells: _Cells, centre: float) -> _Affine | None:
+    """Return the correction of the weeks since the newest clear change; of all without one.
+
+    None where that explains the weeks no better than the calibration as it is.
+    """
     newest, everything = _mode(cells, centre)
-    best = everything + LEAST_GAIN
+    to_beat = LEAST_GAIN_AT_ALL - _penalised_loss(np.zeros(2), cells, centre)[0]
+    is_told = everything > to_beat
+    best = max(everything, to_beat) + LEAST_GAIN
     for days in CHANGED_DAYS:
         is_after = cells.ago < days
         if is_after.all() or not cells.won[is_after].any():
@@ -266,31 +206,33 @@ def _newest_correction(cells: _Cells, centre: float) -> _Affine:
         after, of_after = _mode(cells.where(is_after), centre)
         _, of_before = _mode(cells.where(~is_after), centre)
         if of_after + of_before > best:
-            newest, best = after, of_after + of_before
-    return newest
+            newest, best, is_told = after, of_after + of_before, True
+    return newest if is_told else None
 
 
 def _mode(cells: _Cells, centre: float) -> tuple[_Affine, float]:
     """Return the likeliest correction under its prior, and its log posterior up to a constant."""
-    relative = cells.log_odds - centre
-
-    def penalised_loss(parameters: Floats) -> tuple[float, Floats]:
-        intercept, log_slope = parameters
-        slope = np.exp(log_slope)
-        chance, bend = cells.chance(centre + intercept + slope * relative)
-        loss = -(cells.won @ np.log(chance) + (cells.weight - cells.won) @ np.log1p(-chance))
-        residual = (cells.weight * chance - cells.won) / (chance * (1 - chance)) * bend
-        # Half a squared change of the log rate, a win: what PRIOR_WINS wins as expected would say.
-        loss += PRIOR_WINS * (intercept**2 / 2 + log_slope**2)
-        gradient = [
-            residual.sum() + PRIOR_WINS * intercept,
-            (residual @ relative) * slope + 2 * PRIOR_WINS * log_slope,
-        ]
-        return float(loss), np.array(gradient)
-
-    found = minimize(penalised_loss, np.zeros(2), jac=True, method="L-BFGS-B")
+    found = minimize(
+        _penalised_loss, np.zeros(2), args=(cells, centre), jac=True, method="L-BFGS-B"
+    )
     intercept, log_slope = found.x
     return _Affine(centre, float(intercept), float(np.exp(log_slope))), -float(found.fun)
+
+
+def _penalised_loss(parameters: Floats, cells: _Cells, centre: float) -> tuple[float, Floats]:
+    """Return minus the log posterior of (intercept, log of the slope), and its gradient."""
+    intercept, log_slope = parameters
+    relative, slope = cells.log_odds - centre, np.exp(log_slope)
+    chance, bend = cells.chance(centre + intercept + slope * relative)
+    loss = -(cells.won @ np.log(chance) + (cells.weight - cells.won) @ np.log1p(-chance))
+    residual = (cells.weight * chance - cells.won) / (chance * (1 - chance)) * bend
+    # Half a squared change of the log rate, a win: what PRIOR_WINS wins as expected would say.
+    loss += PRIOR_WINS * (intercept**2 / 2 + log_slope**2)
+    gradient = [
+        residual.sum() + PRIOR_WINS * intercept,
+        (residual @ relative) * slope + 2 * PRIOR_WINS * log_slope,
+    ]
+    return float(loss), np.array(gradient)
 
 
 def _composed(calibration: Calibration, correction: _Affine) -> Calibration:
@@ -302,11 +244,3 @@ def _composed(calibration: Calibration, correction: _Affine) -> Calibration:
         slope_above=float(calibration.slope_above * correction.slope),
         shifts={value: shift * correction.slope for value, shift in calibration.shifts.items()},
     )
-
-
-def _shares(waited: Floats, weight: Floats, days: Floats, expected: Floats, prior: float) -> Floats:
-    """Return the weighted share of wins by each of `days`, with `prior` wins as `expected`."""
-    order = np.argsort(waited, kind="stable")
-    weights = np.append(0.0, np.cumsum(weight[order]))
-    by = weights[np.searchsorted(waited[order], days, side="right")]
-    return np.asarray((by + prior * expected) / (weights[-1] + prior), dtype=np.float64)

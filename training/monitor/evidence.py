@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.fitting.recalibrate import TimeToWin
+from training.fitting.time_to_win import TimeToWin
 
 Floats = npt.NDArray[np.float64]
 THRESHOLD = 250.0

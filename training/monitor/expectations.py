@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.cutoff import Cutoff, Estimate
-from training.fitting.recalibrate import TimeToWin
+from training.fitting.time_to_win import TimeToWin
 from training.monitor.evidence import WeeklyWins, weekly_wins
 from training.monitor.weekly import Weekly
 

@@ -34,7 +34,7 @@ def drift_findings(weekly: Weekly, reference: int) -> Iterator[Finding]:
         size = "large" if psi >= LARGE else "notable"
         yield Finding(
             "score_drift" if concept == SCORE else "feature_drift", concept, psi >= LARGE, psi,
-            f"{named(concept, features)}: values are spread otherwise than in training "
+            f"{named(concept, features)}: spread otherwise than in training "
             f"(PSI {psi:.2f}, {size})",
             "Look at what changed in the source; if it is to stay, retrain: closedwon retrain",
             evidence={"psi": features},

@@ -23,12 +23,17 @@ def findings(weekly: Weekly, expected: Expectations) -> list[Finding]:
     if len(weekly.mondays) <= expected.reference:
         return []
     found = [
-        *drift_findings(weekly, expected.reference),
-        *gap_findings(weekly, expected.reference),
-        *event_findings(weekly, expected.reference),
-        *arrival_findings(weekly, expected.reference),
-        *mql_findings(weekly, expected),
         *win_findings(weekly, expected),
+        *mql_findings(weekly, expected),
+        *arrival_findings(weekly, expected.reference),
+        *event_findings(weekly, expected.reference),
+        *gap_findings(weekly, expected.reference),
         *verdict_findings(weekly),
+        *drift_findings(weekly, expected.reference),
     ]
-    return sorted(found, key=lambda finding: (not finding.needs_person, -finding.size))
+    # What matters first, and of a kind what is largest.
+    kinds = list(dict.fromkeys(finding.kind for finding in found))
+    return sorted(
+        found,
+        key=lambda finding: (not finding.needs_person, kinds.index(finding.kind), -finding.size),
+    )

@@ -32,6 +32,7 @@ PAGE = LOCAL / "monitor.html"
 FEWEST_WEEKS = 8
 "Of a reference: fewer tell nothing of how restless weeks are."
 TYPES_TOLD = 12
+NOTES_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -105,20 +106,20 @@ class Monitored:
         told = [f"Up to {self.data_until}, {passed} ({self.trained_until}):"]
         if not self.alarms:
             told.append("Calm: nothing needs a person.")
+        advised = set[str]()
         for alarm in self.alarms:
             since = "new" if alarm.is_new else f"since {alarm.since}"
-            told.append(f"- {alarm.finding.text} ({since}). {alarm.finding.advice}.")
+            advice = alarm.finding.advice
+            told.append(
+                f"- {alarm.finding.text} ({since})." + f" {advice}." * (advice not in advised)
+            )
+            advised.add(advice)
         if self.notes:
-            told.append(
-                f"Worth a look, no more: {'; '.join(note.text for note in self.notes[:5])}."
-            )
+            noted = "; ".join(note.text for note in self.notes[:NOTES_TOLD])
+            left = len(self.notes) - NOTES_TOLD
+            told.append(f"Worth a look, no more: {noted}{f'; and {left} more' * (left > 0)}.")
         if self.estimate is not None:
-            found = self.estimate
-            told.append(
-                f"Of {found.rows:,} scores of the last weeks the model expects "
-                f"{found.promised_rate:.1%} to win; with what came of earlier ones, "
-                f"{found.expected_rate:.1%}."
-            )
+            told.append(self.estimate.text())
         return told
 
 
@@ -146,8 +147,10 @@ def monitor(config: Config, folder: Path, root: Path, model: str, steps: Steps) 
 
     if config.flat is not None:
         raise InputError(
-            "A flat export has one row a lead and no weeks to watch. Map the tables of the CRM in "
-            "[tables], see closedwon init, and train on them."
+            "A flat export cannot be watched: it has one row a lead, hence no weeks to compare, no "
+            "events and no verdicts. Where its rows have dates, the report of closedwon train "
+            "shows how the newest differ from the older. To watch scores, feeds and wins, map the "
+            "tables of the CRM in [tables], see closedwon init, and train on them."
         )
     with steps("model"):
         bundle, version = fetch_bundle(model, config.tracking, root)

@@ -12,7 +12,8 @@ from scipy.special import expit
 
 from models.calibration import Calibration
 from training.clustered import count_interval
-from training.fitting.recalibrate import Outcomes, TimeToWin, recalibrate
+from training.fitting.recalibrate import Outcomes, recalibrate
+from training.fitting.time_to_win import TimeToWin
 from training.metrics import row_log_loss
 from training.monitor.weekly import Weekly
 
@@ -37,9 +38,17 @@ class Estimated:
     expected_log_loss: float
     "What it will be if the corrected ones do."
 
+    def text(self) -> str:
+        """Return it for people."""
+        told = f"Of {self.rows:,} scores of the last four weeks the model expects "
+        told += f"{self.promised_rate:.1%} to win; "
+        if self.expected_rate == self.promised_rate:
+            return told + "nothing that came of earlier ones clearly says otherwise."
+        return told + f"with what came of earlier ones, {self.expected_rate:.1%}."
+
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
+        """Return it for JSON and the page."""
+        return {**asdict(self), "text": self.text()}
 
 
 @dataclass(frozen=True)

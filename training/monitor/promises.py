@@ -47,7 +47,8 @@ def win_findings(weekly: Weekly, expected: Expectations) -> Iterator[Finding]:
         yield Finding(
             kind, f"{subject}_{part.direction}", part.is_alarm,
             round(float(abs(np.log(max(ratio, 0.01)))), 3),
-            f"{what} win {part.direction} than promised: {part.observed:.0f} wins, "
+            f"{what} win {part.direction} than promised since "
+            f"{str(weekly.mondays[part.since])[:10]}: {part.observed:.0f} wins, "
             f"{part.expected:.0f} expected ({ratio:.0%}); evidence {part.e_value:,.0f} to 1",
             "Retrain or recalibrate: closedwon retrain"
             if subject == "wins"

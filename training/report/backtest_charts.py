@@ -24,6 +24,7 @@ BY_MONTH = {
     "precision": ("Share of MQLs that close", "%"),
     "capture": ("Share of won deals found", "%"),
     "mqls_per_week": ("MQLs a week", ",.2~r"),
+    "value_per_week": ("Earned a week after contact costs", ",.3~r"),
 }
 CADENCE_FIGURES = {
     "log_loss_share": ("Log loss", "scores", "+%", "Log loss, against every month"),

@@ -45,8 +45,8 @@ def monitor_section(result: Mapping[str, Any]) -> dict[str, Any]:
                      f"{course['threshold']:,.0f} weeks a line.", evidence(course)),
         "scores": ("Mean probability of all open leads, by week.", scores(course)),
         "mqls": ("Leads that crossed the cutoff for the first time, by week.", mqls(course)),
-        "drifted": ("Features that are spread otherwise than in training. From the line on they "
-                    "need a person.", drifted(course)),
+        "drifted": ("What is spread otherwise than in training, told by the feature that moved "
+                    "furthest. From the line on it needs a person.", drifted(course)),
         "events": ("Events by type, as multiples of the last weeks before the training data ended: "
                    "those that moved furthest.", events(course)),
         "months": ("Observed over expected wins of each month's scores, with 90% intervals. "
@@ -138,7 +138,7 @@ def mqls(course: Mapping[str, Any]) -> Any:
 
 
 def drifted(course: Mapping[str, Any]) -> Any:
-    """Return the PSI of the features that moved furthest."""
+    """Return the PSI of what moved furthest."""
     if not course["drifted"]:
         return None
     rows = pd.DataFrame({"feature": list(course["drifted"]), "psi": course["drifted"].values()})

@@ -118,6 +118,7 @@ def _exploration(effect: ExplorationEffect) -> dict[str, Any]:
     return {
         "days": effect.horizon_days,
         "start": effect.start,
+        "left_out": drawn_otherwise(effect),
         "lines": exploration_lines(effect),
         "arms": [_arm(name, arm) for name, arm in arms],
         "difference": points(effect.difference),
@@ -147,6 +148,23 @@ def points(found: Estimate | None) -> str:
         return NOTHING
     value, low, high = (100 * one for one in (found.value, found.low, found.high))
     return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def drawn_otherwise(effect: ExplorationEffect) -> str:
+    """Return what to tell of leads with two tries; empty where there is none."""
+    count, stray = effect.drawn_otherwise, effect.others.handed_over
+    told = []
+    if count:
+        told.append(
+            f"{count:,} leads are in neither group: they had another account, or none, at another "
+            "time, and that one was drawn."
+        )
+    if stray:
+        told.append(
+            f"{stray:,} of the not drawn were handed over by lot all the same, by a share, a salt "
+            "or an account that is not known here; the true difference is rather larger."
+        )
+    return " ".join(told)
 
 
 def exploration_lines(effect: ExplorationEffect) -> list[str]:

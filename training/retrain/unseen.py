@@ -13,7 +13,8 @@ from models.calibration import Calibration
 from models.rules import RulesScorer
 from models.scorer import Scorer
 from training.audit.audit import reads
-from training.fitting.recalibrate import Outcomes, TimeToWin, recalibrate
+from training.fitting.recalibrate import Outcomes, recalibrate
+from training.fitting.time_to_win import TimeToWin
 from training.gate.snapshots import examples_by, lacking
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from features.catalogue.catalogue import Catalogue
 from features.config import Config
 from features.exploration import REASON_CODE, are_drawn
 from features.facts.population import HANDED_OVER
+from features.facts.records import account_column
 from features.parts.partitions import Partitions
 from features.snapshots import lead_weeks, mondays
 from features.tables import Tables
@@ -25,7 +26,7 @@ from training.weekly import ProbabilityOf, score_index
 
 LEAST_WORKED = 0.05
 "Where sales worked hardly more of the drawn leads, nothing can be said of working them."
-DRAWN, HANDED = "is_drawn", "is_explored"
+DRAWN, HANDED, OTHERWISE = "is_drawn", "is_explored", "is_drawn_otherwise"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class ExplorationEffect:
     start: str
     "Day of the first Monday that is compared, that of the first handover by exploration."
     horizon_days: int
+    drawn_otherwise: int
+    "Leads left out of both groups, because another account of theirs was drawn."
     drawn: Arm
     others: Arm
     difference: Estimate
@@ -96,7 +99,8 @@ def entries(
 
     Each enters once: on its first Monday since the exploration began on which it was, or but for
     the exploration would have been, eligible. Those who were with sales before are left out, drawn
-    or not. Columns as in `ScoredWeeks.scored`, and `is_drawn`, `is_explored`. None: no handover.
+    or not. Columns as in `ScoredWeeks.scored`, and `is_drawn`, `is_explored` and
+    `is_drawn_otherwise` (see `_drawn_otherwise`). None: no handover.
     """
     partitions = Partitions.of(source)
     found = [first for part in partitions if (first := _first_handover(part.tables)) is not None]
@@ -112,7 +116,10 @@ def entries(
         explored = _explored(tables).groupby("lead_id")["recorded_at"].min()
         waited = explored.reindex(index["lead_id"]).to_numpy() - index["as_of"].to_numpy()
         is_handed = waited < np.timedelta64(config.training.horizon_days, "D")
-        draws.append(index[["lead_id"]].assign(**{DRAWN: is_drawn, HANDED: is_handed}))
+        otherwise = _drawn_otherwise(tables, config, index)
+        draws.append(
+            index[["lead_id"]].assign(**{DRAWN: is_drawn, HANDED: is_handed, OTHERWISE: otherwise})
+        )
         return index
 
     segments = () if cutoff.segment_by is None else (cutoff.segment_by,)
@@ -131,6 +138,20 @@ def _explored(tables: Tables) -> pd.DataFrame:
     changes = tables.stage_changes
     is_explored = (changes["stage"] == "mql") & (changes["reason_code"] == REASON_CODE)
     return changes[is_explored.fillna(False)]
+
+
+def _drawn_otherwise(tables: Tables, config: Config, index: pd.DataFrame) -> np.ndarray:
+    """Return which leads are drawn by another account than that of their row in `index`.
+
+    A lead that had no account at first, or had another one later, is drawn for anew: it has two
+    tries. Who is not drawn at entry may so be handed over by lot all the same.
+    """
+    account = account_column(tables.leads, config.population.account_from)
+    entered = index.set_index("lead_id")["account_id"].reindex(tables.leads["lead_id"])
+    is_other = account.fillna("").to_numpy(object) != entered.fillna("").to_numpy(object)
+    others = tables.leads.loc[is_other, "lead_id"]
+    is_drawn = are_drawn(config.exploration, others, account[is_other])
+    return index["lead_id"].isin(others[is_drawn]).to_numpy(bool)
 
 
 def _entering(tables: Tables, config: Config, instants: np.ndarray) -> pd.DataFrame:
@@ -152,9 +173,14 @@ def _entering(tables: Tables, config: Config, instants: np.ndarray) -> pd.DataFr
 def effect_of(entered: pd.DataFrame, horizon_days: int) -> ExplorationEffect:
     """Return the comparison of the rows of `entries` by `is_drawn`.
 
+    Leads that another of their accounts draws are left out of both groups: so those with several
+    accounts weigh as much in the one as in the other.
     The interval of the difference puts those of both arms together (Newcombe 1998, method 10),
     which also holds for few wins; each takes the leads of one account together.
     """
+    start = f"{entered['as_of'].min():%Y-%m-%d}"
+    is_otherwise = entered[OTHERWISE].to_numpy(bool)
+    entered = entered[~is_otherwise]
     is_drawn = entered[DRAWN].to_numpy(bool)
     drawn, others = _arm(entered[is_drawn]), _arm(entered[~is_drawn])
     difference = _difference(drawn.win_rate, others.win_rate)
@@ -165,8 +191,8 @@ def effect_of(entered: pd.DataFrame, horizon_days: int) -> ExplorationEffect:
         # out.
         ends = (difference.value, difference.low, difference.high)
         of_working = Estimate(*(None if end is None else end / more_worked for end in ends))  # type: ignore[arg-type]  # the value is a number
-    start = f"{entered['as_of'].min():%Y-%m-%d}"
-    return ExplorationEffect(start, horizon_days, drawn, others, difference, of_working)
+    left_out = int(is_otherwise.sum())
+    return ExplorationEffect(start, horizon_days, left_out, drawn, others, difference, of_working)
 
 
 def _arm(rows: pd.DataFrame) -> Arm:

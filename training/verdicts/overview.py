@@ -36,9 +36,9 @@ class Answers:
     shares: dict[str, Estimate]
     "Of the group's verdicts, by verdict."
     main_reason: str | None
-    "The reason given most often for what was not accepted; None: no reason was given."
+    "The reason given most often for a rejection; None: no reason was given."
     main_reason_share: float
-    "Of the group's verdicts that were not acceptances and had a reason; NaN without any."
+    "Of the group's rejections that had a reason; NaN without any."
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _by(answered: pd.DataFrame, column: str, names: list[str]) -> Iterator[Answe
 
 
 def _answers(name: str, rows: pd.DataFrame) -> Answers:
-    reasons = rows.loc[rows["verdict"] != "accepted", "reason_code"].dropna()
+    reasons = rows.loc[rows["verdict"] == "rejected", "reason_code"].dropna()
     counts = reasons.value_counts()
     top = _most(reasons)[:1]
     return Answers(
@@ -245,7 +245,9 @@ def _told(total: Answers, grades: tuple[Answers, ...]) -> Iterator[str]:
         why = ""
         if answers.main_reason is not None:
             reason = answers.main_reason.replace("_", " ")
-            why = f", most often for {reason} ({answers.main_reason_share:.0%} of the reasons)"
+            why = (
+                f", most often for {reason} ({answers.main_reason_share:.0%} of the reasons given)"
+            )
         yield (
             f"Sales rejects {refused.value:.0%} ({refused.low:.0%} to {refused.high:.0%}) of "
             f"{answers.name} leads{why}."
