@@ -385,8 +385,13 @@ def monitor(
     config: ConfigOption = DEFAULT_CONFIG,
     data: DataOption = Path(),
     model: Annotated[str, typer.Option(help="champion, challenger or a version.")] = "champion",
-    output: Annotated[Path, typer.Option("--output", help="HTML page to write.")] = LOCAL
-    / "monitor.html",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="HTML page to write; .closedwon/monitor.html, monitor-VERSION.html if not in use.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Watch the model at work: drift, broken feeds, wins against what was promised.
@@ -397,12 +402,14 @@ def monitor(
     from training.monitor.monitor import monitor as run
     from training.report.monitor_section import write_monitor_page
 
-    LOCAL.mkdir(exist_ok=True)
-    check_output(output, (".html",))
+    settings = _read(config)
+    if output is not None:
+        check_output(output, (".html",))
     with _steps(as_json) as steps:
-        result = run(_read(config), data, Path(), model, steps)
+        result = run(settings, data, Path(), model, steps)
         with steps("page"):
-            page = write_monitor_page(result.as_dict(), output)
+            named = "monitor" if result.in_use else f"monitor-{result.model}"
+            page = write_monitor_page(result.as_dict(), output or LOCAL / f"{named}.html")
     if as_json:
         _print_json({**result.as_dict(), "page": str(page)})
     else:

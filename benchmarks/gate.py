@@ -12,16 +12,18 @@ its own cutoff, for the best 10%. Of a challenger of each kind:
   that of a fifth of the leads, it knows less: all three calibrated as a whole;
 - `too_high`, `too_low`, `bold`, `timid` (`miscalibrated`): the equal one with its log-odds moved or
   stretched;
+- `recalibrated`: the champion's own scores, its log-odds moved up;
 - `better`: smaller errors.
 
 What is disturbed is tuned on 200,000 leads, whose true chances are known, so that the expected
 deficit in the check's own metric is twice its margin: for `noise` and `stale` of the log loss, for
-`miscalibrated` of the calibration, for `segment` of that segment's log loss; `better` is better by
-twice the margin of the log loss. Margins are the defaults.
+`miscalibrated` and `recalibrated` of the calibration, for `segment` of that segment's log loss;
+`better` is better by twice the margin of the log loss. Margins are the defaults.
 
 - `worse_passed`: the largest share of a kind that passed (each is listed); `equal_passed`,
   `better_passed`: as they say;
-- `few_wins_passed`: share of better challengers that passed with fewer wins than the gate asks for.
+- `few_wins_passed`: share of better challengers that passed with fewer wins than the gate asks for;
+- `wins`, `won_accounts`: won leads of a window, and the accounts that won, which the gate counts.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ import numpy as np
 from scipy.special import expit
 
 from features.config import Config
+from training.gate.calibration import fit_line
 from training.gate.checks import Check, Decision, decision_of
-from training.gate.paired import fit_line, paired_checks
+from training.gate.paired import paired_checks
 from training.gate.rows import GateRows, mqls_of_rows
 from training.metrics import row_log_loss
 
@@ -59,7 +62,7 @@ DRIFT = 0.9
 SEGMENTS = np.array([0.4, 0.25, 0.2, 0.15])
 BROKEN = 2
 TOP = 0.10
-MISCALIBRATED = ("too_high", "too_low", "bold", "timid")
+MISCALIBRATED = ("too_high", "too_low", "bold", "timid", "recalibrated")
 WORSE = ("noise", "stale", *MISCALIBRATED, "segment")
 DECISIONS: tuple[Decision, ...] = ("pass", "not_enough_evidence", "refuse")
 FEW_TRIALS = 50
@@ -149,6 +152,8 @@ def challenger(kind: str, strength: float, large: Leads, equal: Model) -> Model:
     """Return a challenger of `kind`, disturbed with `strength` from 0 on."""
     if kind == "equal":
         return equal
+    if kind == "recalibrated":
+        return Model.on(large, _champion).moved(large, shift=strength)
     if kind in ("too_high", "too_low"):
         return equal.moved(large, shift=strength if kind == "too_high" else -strength)
     if kind in ("bold", "timid"):
@@ -202,7 +207,6 @@ def judged(leads: Leads, won: np.ndarray, champion: Model, model: Model) -> list
         won,
         np.ones(len(won)),
         leads.account,
-        np.arange(len(won)),
         champion.probability(leads),
         model.probability(leads),
         {"segment": leads.segment.astype(str)},
@@ -239,13 +243,14 @@ def measure(challengers: int, seed: int) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     large = draw_leads(LARGE, random)
     champion, equal = Model.on(large, _champion), Model.on(large, _equal)
-    kinds, wins = dict[str, dict[str, Any]](), list[int]()
+    kinds, wins, accounts = dict[str, dict[str, Any]](), list[int](), list[int]()
     for kind in KINDS:
         model, expected = tune(kind, champion, equal, large)
         decisions, held_back = Counter[str](), Counter[str]()
         for _ in range(challengers):
             leads, won = draw_window(random)
             wins.append(int(won.sum()))
+            accounts.append(len(np.unique(leads.account[won > 0])))
             checks = judged(leads, won, champion, model)
             decisions[decision_of(checks)] += 1
             held_back.update(c.name for c in checks if c.result in ("fail", "unclear"))
@@ -263,6 +268,7 @@ def measure(challengers: int, seed: int) -> dict[str, Any]:
         "few_wins_passed": few,
         "challengers": challengers,
         "wins": {"least": min(wins), "mean": float(np.mean(wins))},
+        "won_accounts": {"least": min(accounts), "mean": float(np.mean(accounts))},
         "kinds": kinds,
     }
 

@@ -19,7 +19,8 @@ class GateConfig(Section):
     """
 
     min_wins: PositiveInt = 200
-    "Fewer won leads than this among the compared rows: not enough evidence."
+    """Fewer won accounts than this among the compared rows: not enough evidence. A lead without an
+    account is one of its own."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     "How sure it must be that the challenger is not worse by more than a margin."
     bootstraps: Annotated[int, Field(ge=200)] = 1000
@@ -31,11 +32,14 @@ class GateConfig(Section):
     precision_margin: Margin = 0.02
     "Of the share of MQLs that close, each model at its own cutoff: 0.02 are two points."
     capture_margin: Margin = 0.04
-    "Of the share of wins found, likewise."
+    "Of the share of wins found, likewise; never more than a fifth of the champion's share."
     segment_margin: Margin = 0.05
     "Of the log loss within one segment, as a share of the champion's there."
     segment_min_wins: PositiveInt = 100
-    "Segments with fewer won leads are looked at together."
+    "Segments with fewer won accounts are looked at together."
+    promise_share: Share = 0.15
+    """Where the champion's recipe stood in: the most that may be missing, even at the unfavourable
+    limit, of the skill that the champion showed when it was trained, as a share of it."""
     reasons_overlap: Share = 0.5
     "Least share of what moves the scores that champion and challenger have in common."
     new_reason_share: Share = 0.3

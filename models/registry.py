@@ -41,6 +41,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _LOCAL_SQLITE = re.compile(r"sqlite:///(?!/)(?P<path>[^?]+)")
 
 
@@ -181,7 +182,7 @@ def find_version(client: MlflowClient, name: str, selector: str) -> ModelVersion
     """Return the version that is `champion`, `challenger` or has that number; else InputError."""
     from mlflow.exceptions import MlflowException
 
-    if selector not in (CHAMPION, CHALLENGER) and not re.fullmatch(r"[1-9][0-9]{0,8}", selector):
+    if selector not in (CHAMPION, CHALLENGER) and not is_number(selector):
         raise InputError(f'There is no model "{selector}". Give champion, challenger or a version.')
     try:
         aliases = client.get_registered_model(name).aliases
@@ -190,17 +191,35 @@ def find_version(client: MlflowClient, name: str, selector: str) -> ModelVersion
             raise
         raise NoModel(name) from None
     version = str(aliases.get(selector, "")) if not selector.isdigit() else selector
-    try:
-        if version:
-            return client.get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    found = version_if_kept(client, name, version) if version else None
+    if found is not None:
+        return found
     known = ", ".join(f"{alias} (version {number})" for alias, number in sorted(aliases.items()))
     raise InputError(
         f"{name} has no {'version ' if selector.isdigit() else ''}{selector}. "
         f"There is: {known or 'no champion or challenger'}. Train another: closedwon train"
     )
+
+
+def version_if_kept(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
+    """Return the version of this number, None if it was deleted or never was."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def is_number(selector: str) -> bool:
+    """Whether this is the number of a version, be there one or not.
+
+    >>> [is_number(selector) for selector in ("12", "champion", "0", "abc")]
+    [True, False, False, False]
+    """
+    return _NUMBER.fullmatch(selector) is not None
 
 
 def _is_intact(folder: Path, digest: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -12,7 +14,9 @@ from small_crm import small_config, small_examples, small_tables
 
 from features.errors import InputError
 from features.parts.partitions import Partitions
+from models.cutoff import Estimate
 from training.backtest.ageing import ageing_of, cadence_name, cadences_of
+from training.backtest.backtest import _months, _told
 from training.backtest.decisions import (
     Schedule,
     always_aged,
@@ -26,12 +30,17 @@ from training.backtest.intervals import Accounts, auc_influence
 from training.backtest.month_cutoffs import choose_cutoffs, past_weeks
 from training.backtest.month_models import choose_once, fit_month
 from training.backtest.months import known_at, months_of
+from training.backtest.notes import notes_of
+from training.backtest.outcomes import value_of
 from training.backtest.replays import Replays
 from training.backtest.rows import score_rows
 from training.backtest.scores import by_month, gaps
+from training.backtest.words import sentences
 from training.fitting.fit import fit_model
 from training.metrics import auc
 from training.replay import build_replay
+from training.report.backtest_page import write_backtest_page
+from training.verdicts.work import answers_within
 from training.weekly import score_weeks
 
 MONTHS = 3
@@ -195,6 +204,112 @@ def test_months_are_whole_and_the_newest():
     assert months.end <= examples.as_of.max() + np.timedelta64(7, "D")
     wins = [examples.won_leads(known_at(examples, at, config)) for at in all_of_them.starts]
     assert wins == sorted(wins) and wins[0] >= config.training.min_wins
+
+
+RULED = 50.0
+"Points from which the made-up rules hand over."
+MONEY = {"win_value": 1000.0, "contact_cost": 20.0}
+
+
+@cache
+def told(has_money: bool):
+    """The backtest of three months against rules, whose points are the oldest model's scores."""
+    found = replayed_months()
+    rows = found.scored.rows.assign(points=200 * found.scored.probability[:, 0])
+    replays = replace(
+        found.replays,
+        scored=replace(found.scored, rows=rows),
+        threshold=RULED,
+        config=small_config(cutoff=MONEY if has_money else {}),
+    )
+    scores = by_month(found.scored, found.months)
+    described = _months(found.examples, found.months, found.models, found.cutoffs, scores)
+    return replays, _told(replays, scores, described, found.choices, found.examples)
+
+
+def test_value_by_month_is_what_deals_bring_less_contacts_and_adds_up():
+    replays, found = told(has_money=True)
+    for who, outcome in (("rules", replays.rules_as_set()),
+                         ("every month", replays.as_set(retrained_every(3, 1, "m")))):  # fmt: skip
+        values = [figures["value_per_week"] for figures in found.by_month[who]]
+        assert all(one.low < one.value < one.high for one in values)
+        earned = np.array([one.value for one in values]) @ replays.weeks
+        assert earned == pytest.approx(outcome.mql_value.sum())
+        deals = outcome.mql_deal.sum()
+        assert earned == pytest.approx(1000 * deals - 20 * len(outcome.mql_won))
+        assert deals > 0
+    total = found.rules_totals["value_per_week"].value * replays.weeks.sum()
+    assert total == pytest.approx(replays.rules_as_set().mql_value.sum())
+    in_json = found.as_dict()["by_month"]["never"][0]["value_per_week"]
+    assert set(in_json) == {"value", "low", "high"}
+
+
+def test_a_month_without_a_deal_may_have_had_one():
+    replays, _ = told(has_money=True)
+    outcome = replays.rules_as_set()
+    dry = replace(outcome, mql_deal=np.zeros(len(outcome.mql_won), bool))
+    value = value_of(dry, 4.0, replays.config.cutoff, 1)["value_per_week"]
+    assert value.value < 0 < value.high
+
+
+def test_the_page_shows_money_where_it_is_set_and_no_empty_columns_elsewhere(tmp_path):
+    pages = {}
+    for has_money in (True, False):
+        path = write_backtest_page(told(has_money)[1], tmp_path / f"{has_money}.html")
+        pages[has_money] = path.read_text()
+    rules = re.search(r"<tr><td>the rules</td>.*?</tr>", pages[True], re.S).group()
+    assert rules.count("<td></td>") == 3  # models and what is against every month
+    assert re.search(r"<td>-?[\d,]+ \(-?[\d,]+ to -?[\d,]+\)</td><td></td><td></td></tr>", rules)
+    assert "Earned a week after contact costs, each with its own cutoff" in pages[True]
+    assert "they earn" in pages[True]
+    assert not re.search(r"\b[Ee]arn(s|ed)?\b", pages[False])
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((-200.0, 50.0), "with the cutoffs as set, no cadence is clearly behind every month."),
+        (
+            (-200.0, -50.0),
+            "clearly behind every month: every 2 months, 100 a week less (90% interval -200 to "
+            "-50); never, 100 a week less (90% interval -200 to -50). So",
+        ),
+    ],
+)
+def test_a_cadence_is_told_by_what_it_was_judged_by(ends, expected):
+    _, found = told(has_money=True)
+    gap = Estimate(-100.0, *ends)
+    cadences = [
+        replace(one, as_set={**one.as_set, "value_per_week": gap}) if one.as_set else one
+        for one in found.cadences
+    ]
+    cadence = sentences(replace(found, cadences=cadences))["cadence"]
+    assert "In what is earned after contact costs, with the cutoffs as set," in cadence
+    assert expected in cadence
+    assert "In deals found" not in cadence and "fewer deals" not in cadence
+    assert "In deals found at" in sentences(told(has_money=False)[1])["cadence"]
+
+
+def test_boosters_are_told_no_verdict_of_after_their_month_began():
+    found = replayed_months()
+    tables, origin = small_tables(), found.months.starts[1]
+    rows = found.examples.snapshots[found.models[1].is_fit]
+    known = {
+        name: getattr(tables, name)[getattr(tables, name)["recorded_at"] < origin]
+        for name in ("verdicts", "stage_changes")
+    }
+    assert len(known["verdicts"]) < len(tables.verdicts)
+    then = answers_within(replace(tables, **known), rows, found.config)
+    now = answers_within(tables, rows, found.config)
+    assert all(answers.any() for answers in now)
+    np.testing.assert_array_equal(then, now)
+
+
+def test_a_gap_that_lets_verdicts_of_later_in_is_told():
+    short = small_config(training={"gap_days": 7}, verdicts={"use": "weight"})
+    assert any("outcomes and verdicts" in note for note in notes_of(small_examples(), short, True))
+    told_of = " ".join(notes_of(small_examples(), small_config(verdicts={"use": "weight"}), True))
+    assert "nobody could have known" not in told_of
 
 
 def test_cadences_are_told_in_words():

@@ -1,8 +1,7 @@
-"""Leads handed over by lot: the draw, the ledger, the file, the exports, and the effect found."""
+"""Leads handed over by lot: the draw, and the effect found."""
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_crm import small_config
-from small_ledger import DAY, HOUR, MODEL, MONDAY, URL, open_ledger, record, write
-from small_model import small_scorer, small_snapshots
 from tables_builder import day, tables_of
 from test_partitions import in_parts
 
@@ -23,17 +20,15 @@ from features.loading.sources import load_tables
 from features.parts.partitions import Partitions
 from features.tables import Tables
 from models.cutoff import Cutoff
-from models.lead_scores import LeadScorer
-from serving.batch import score_leads
-from serving.batch_records import BatchLedger
-from serving.ledger.database import open_database
-from serving.ledger.exports import export_tables
-from serving.ledger.ledger import Ledger
-from serving.ledger.records import ModelRecord
 from training.part_examples import catalogue_of_parts
-from training.report.verdicts_section import exploration_lines
+from training.report.verdicts_section import (
+    drawn_otherwise,
+    exploration_lines,
+    verdicts_section,
+)
 from training.simulate import simulate, write_demo
 from training.verdicts.exploration import ExplorationEffect, effect_of, entries, exploration_effect
+from training.verdicts.verdicts import SalesVerdicts
 
 LOT = ExplorationConfig(share=0.2)
 DRAWN, OTHER = (
@@ -80,131 +75,6 @@ def test_another_salt_draws_others_and_a_share_of_0_nobody() -> None:
     other = are_drawn(ExplorationConfig(share=0.2, salt="spring"), leads, accounts)
     assert abs((first & other).mean() - 0.04) < 0.02  # independent: 0.2 * 0.2
     assert not are_drawn(ExplorationConfig(share=0), leads, accounts).any()
-
-
-# --- the ledger
-
-
-def low(lead_id: str, at: int = MONDAY, **values):
-    return record(lead_id, at, **{"probability": 0.1, "account_id": DRAWN, **values})
-
-
-def state(ledger: Ledger, lead_id: str) -> tuple[str | None, bool]:
-    lead = ledger.lead(lead_id)
-    assert lead is not None
-    return lead["state"], lead["is_exploration"]
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({}, ("mql", True)),
-        ({"account_id": OTHER}, (None, False)),  # not drawn
-        ({"probability": 0.3}, ("mql", False)),  # qualifies by itself
-        ({"is_eligible": False}, (None, False)),  # with sales already, or a customer
-        ({"cutoff": None}, (None, False)),  # no cutoff, so nothing is below it
-    ],
-)
-def test_only_an_eligible_drawn_lead_below_the_cutoff_is_handed_over(
-    tmp_path: Path, values: dict, expected: tuple
-) -> None:
-    ledger = open_ledger(tmp_path, exploration=LOT)
-    write(ledger, low("L-1", **values))
-    assert state(ledger, "L-1") == expected
-    ledger.close()
-
-
-def test_a_backfill_never_explores_and_a_share_of_0_changes_nothing(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, exploration=LOT)
-    write(ledger, low("L-1", is_backfill=True))
-    assert ledger.lead("L-1") is None
-    ledger.close()
-    ledger = open_ledger(tmp_path, exploration=ExplorationConfig())
-    write(ledger, low("L-2"))
-    assert state(ledger, "L-2") == (None, False)
-    ledger.close()
-
-
-def test_a_drawn_lead_is_handed_over_once(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, exploration=LOT)
-    write(ledger, low("L-1"))
-    ledger.add_verdict("L-1", "recycled", "bad_timing", MONDAY + HOUR)
-    write(ledger, low("L-1", MONDAY + DAY), low("L-1", MONDAY + 2 * DAY))
-    lead = ledger.lead("L-1")
-    assert lead is not None
-    assert [mql["is_exploration"] for mql in lead["mqls"]] == [True]
-    assert lead["state"] == "recycled"
-    ledger.close()
-
-
-@pytest.mark.parametrize(
-    ("verdict", "expected"),
-    [
-        (None, ("mql", False)),
-        ("rejected", ("mql", False)),  # it was below the cutoff then
-        ("accepted", ("accepted", True)),  # sales has it
-    ],
-)
-def test_an_explored_lead_that_qualifies_later_is_an_mql_unless_sales_took_it(
-    tmp_path: Path, verdict: str | None, expected: tuple
-) -> None:
-    ledger = open_ledger(tmp_path, exploration=LOT)
-    write(ledger, low("L-1"))
-    if verdict is not None:
-        ledger.add_verdict("L-1", verdict, None, MONDAY + HOUR)
-    write(ledger, low("L-1", MONDAY + DAY, probability=0.3))
-    assert state(ledger, "L-1") == expected
-    ledger.close()
-
-
-def test_the_list_and_the_exports_carry_the_mark(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, exploration=LOT)
-    write(ledger, low("L-1"), record("L-2"))
-    waiting = {one["lead_id"]: one["is_exploration"] for one in ledger.leads(state="mql").items}
-    assert waiting == {"L-1": True, "L-2": False}
-    export_tables(ledger.engine, tmp_path / "out")
-    ledger.close()
-    changes = pd.read_parquet(tmp_path / "out" / "stage_changes.parquet")
-    marked = changes.set_index("lead_id")
-    assert marked["stage"].tolist() == ["mql", "mql"]
-    assert marked["reason_code"]["L-1"] == REASON_CODE
-    assert marked["reason_code"].isna()["L-2"]
-
-
-def test_a_ledger_of_before_keeps_its_mqls_unmarked(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    write(ledger, record("L-1"))
-    ledger.close()
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:  # back to v002
-        for table in ("mqls", "latest"):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN is_exploration")
-        connection.execute("UPDATE closedwon_ledger_version SET version_num = 'v002'")
-    connection.close()
-    open_database(URL, tmp_path).dispose()
-    ledger = open_ledger(tmp_path)
-    assert state(ledger, "L-1") == ("mql", False)
-    ledger.close()
-
-
-def test_a_batch_marks_whom_the_ledger_hands_over(tmp_path: Path) -> None:
-    scorer, snapshots = small_scorer(), small_snapshots(300, seed=8)
-    model = ModelRecord.of(LeadScorer.of(scorer), "1", MODEL.digest)
-    ledger = Ledger.open(URL, tmp_path, exploration=LOT)
-    ledger.know_model(model)
-    batch = BatchLedger(model, lambda records: write(ledger, *records), MONDAY)
-    path = tmp_path / "scores.parquet"
-    summary = score_leads(scorer, snapshots, path, ledger=batch, exploration=LOT)
-    rows = pd.read_parquet(path)
-    explored = {one for one in rows["lead_id"] if state(ledger, one) == ("mql", True)}
-    ledger.close()
-    assert explored == set(rows.loc[rows["is_exploration"], "lead_id"])
-    assert summary.explored == len(explored) > 0
-    assert not (rows["is_exploration"] & rows["qualified"]).any()
-
-
-def test_without_a_share_a_batch_has_no_mark(tmp_path: Path) -> None:
-    score_leads(small_scorer(), small_snapshots(5), tmp_path / "scores.parquet")
-    assert "is_exploration" not in pd.read_parquet(tmp_path / "scores.parquet")
 
 
 # --- its effect
@@ -303,6 +173,50 @@ def test_a_lead_handed_over_before_its_first_monday_still_enters() -> None:
     assert entered["is_drawn"].tolist() == entered["is_explored"].tolist() == [True, False]
 
 
+def test_leads_with_two_tries_are_in_neither_group_if_another_account_drew_them() -> None:
+    """As a lead without account drawn, then as one of an account, or the other way round."""
+    numbers = [f"L-{n}" for n in range(99)]
+    alone, plain = (
+        next(one for one in numbers if is_drawn(LOT, one, None) is wanted)
+        for wanted in (True, False)
+    )
+    histories = {
+        alone: [(8, None), (13, OTHER)],  # drawn by itself before its first Monday
+        plain: [(8, OTHER), (20, DRAWN)],  # by an account after it
+        "both": [(8, DRAWN)],
+        "never": [(8, OTHER), (13, None), (20, OTHER)],
+    }
+    assert not is_drawn(LOT, "never", None)
+    leads = [
+        {"lead_id": lead, "created_at": 8, "recorded_at": day(at), "account_id": account}
+        for lead, history in histories.items()
+        for at, account in history
+    ]
+    changes = [
+        {"lead_id": lead, "stage": "mql", "changed_at": at, "reason_code": REASON_CODE}
+        for lead, at in ((alone, 9), (plain, 21), ("both", 15))
+    ]
+    tables = tables_of(leads=leads, stage_changes=changes)
+    catalogue = catalogue_of_parts(Partitions.of(tables), explored_config())
+    entered = entries(tables, explored_config(), catalogue, NOBODY_QUALIFIES, nobody)
+    assert entered is not None
+    tries = entered.set_index("lead_id")[["is_drawn", "is_drawn_otherwise"]]
+    assert tries.loc[[alone, plain, "both", "never"]].to_numpy().tolist() == [
+        [False, True], [False, True], [True, False], [False, False],
+    ]  # fmt: skip
+    found = effect_of(entered, 91)
+    assert [found.drawn.leads, found.others.leads, found.others.handed_over] == [1, 1, 0]
+    told = verdicts_section(SalesVerdicts(None, found))["exploration"]["left_out"]
+    assert told.startswith("2 leads are in neither group")
+
+
+def test_others_that_were_handed_over_by_lot_all_the_same_are_told() -> None:
+    entered = arms((400, 60), (1_600, 80))
+    entered.loc[entered.index[-3:], "is_explored"] = True
+    assert drawn_otherwise(effect_of(entered, 91)).startswith("3 of the not drawn were handed over")
+    assert drawn_otherwise(effect_of(arms((400, 60), (1_600, 80)), 91)) == ""
+
+
 def test_the_demo_hands_over_drawn_leads_once_and_nobody_by_default() -> None:
     tables, _ = explored_crm(2.0)
     changes = tables.stage_changes
@@ -331,6 +245,7 @@ def arms(drawn: tuple[int, int], others: tuple[int, int], worked: float = 0.5) -
             "probability": 0.05,
             "is_drawn": is_drawn_row,
             "is_explored": is_drawn_row,
+            "is_drawn_otherwise": False,
         }
     )
 

@@ -9,8 +9,9 @@ import pytest
 from scipy.special import expit, logit
 
 from features.life_config import GateConfig
+from training.gate.calibration import fit_line
 from training.gate.checks import Check, decision_of, holm, non_inferiority
-from training.gate.paired import fit_line, paired_checks
+from training.gate.paired import own_check, paired_checks
 from training.gate.resampling import resampled
 from training.gate.rows import GateRows, MqlRows, mqls_of_rows
 from training.metrics import row_log_loss
@@ -29,7 +30,6 @@ def leads(seed: int = 0, rows: int = ROWS) -> tuple[GateRows, np.ndarray]:
             won=(random.random(rows) < chance).astype(float),
             weight=np.ones(rows),
             account=np.arange(rows) // 2,
-            lead=np.arange(rows),
             champion=chance,
             challenger=chance,
             segments={"source": random.choice(["web", "event", "partner"], rows)},
@@ -51,19 +51,30 @@ def named(checks: list[Check], name: str) -> Check:
     return next(check for check in checks if check.name == name)
 
 
-def test_the_same_model_passes_and_differs_in_nothing():
-    checks = checks_of(leads()[0])
-    assert decision_of(checks) == "pass"
-    assert {check.worse_by for check in checks} == {0.0}
-    assert {check.name for check in checks} == {
-        "log_loss",
-        "calibration",
-        "precision",
-        "capture",
-        "log_loss where source is web",
-        "log_loss where source is event",
-        "log_loss where source is partner",
+def test_the_same_model_shows_nothing_unless_there_is_other_evidence():
+    rows, _ = leads()
+    checks = checks_of(rows)
+    assert {check.name: check.result for check in checks} == {
+        "log_loss": "unclear",
+        "calibration": "unclear",
+        "precision": "unclear",
+        "capture": "unclear",
+        "log_loss where source is web": "unclear",
+        "log_loss where source is event": "unclear",
+        "log_loss where source is partner": "unclear",
     }
+    assert {check.worse_by for check in checks} == {0.0}
+    mqls = mqls_of_rows(rows, np.ones(ROWS, dtype=bool), 0.2, 0.2)
+    assert decision_of(paired_checks(rows, mqls, GATE, where_same="pass")) == "pass"
+
+
+def test_cutoffs_of_the_same_scores_are_compared_all_the_same():
+    rows, _ = leads()
+    mqls = mqls_of_rows(rows, np.ones(ROWS, dtype=bool), 0.1, 0.4)
+    checks = paired_checks(rows, mqls, GATE, where_same="pass")
+    assert named(checks, "capture").result == "fail"
+    assert named(paired_checks(rows, mqls, GATE), "precision").result == "pass"
+    assert named(paired_checks(rows, mqls, GATE), "log_loss").result == "unclear"
 
 
 def test_a_noisier_challenger_is_refused_and_the_champion_of_it_passes():
@@ -115,13 +126,21 @@ def test_below_the_stated_wins_there_is_not_enough_evidence_whatever_the_scores(
     for challenger in (rows.champion, noisy, rows.won * 0.9 + 0.05):
         checks = checks_of(with_challenger(rows, challenger), gate)
         assert decision_of(checks) == "not_enough_evidence"
-    assert decision_of(checks_of(rows, GATE.model_copy(update={"min_wins": 50}))) == "pass"
+    nearly = with_challenger(rows, expit(1.001 * log_odds))
+    assert decision_of(checks_of(nearly, GATE.model_copy(update={"min_wins": 50}))) == "pass"
+    assert decision_of(checks_of(nearly, gate)) == "not_enough_evidence"
 
 
-def test_won_leads_count_once_however_many_rows_they_have():
+def test_the_leads_of_one_account_are_one_win():
     rows, _ = leads()
-    twice = replace(rows, lead=rows.lead // 2)
-    assert twice.won_leads() < rows.won_leads() == rows.won.sum()
+    won = rows.won > 0
+    assert rows.won_accounts() == len(set(rows.account[won])) < won.sum()
+    # as many won leads as are asked for, of too few accounts
+    gate = GATE.model_copy(update={"min_wins": int(won.sum())})
+    noisy = with_challenger(rows, expit(logit(rows.champion) * 0.99))
+    assert "won accounts" in named(checks_of(noisy, gate), "won_accounts").told
+    alone = replace(noisy, account=np.arange(ROWS))
+    assert "won_accounts" not in {check.name for check in checks_of(alone, gate)}
 
 
 def test_few_rows_leave_a_small_difference_open():
@@ -154,7 +173,6 @@ def test_the_order_of_rows_and_the_names_of_accounts_change_nothing():
         rows.won[order],
         rows.weight[order],
         rows.account[order] * 7 + 1_000,
-        rows.lead[order],
         rows.champion[order],
         rows.challenger[order],
         {"source": rows.segments["source"][order]},
@@ -185,7 +203,7 @@ def test_accounts_make_the_limits_wider():
     five = GateRows(
         *(
             np.repeat(getattr(rows, name), 5)
-            for name in ("won", "weight", "account", "lead", "champion", "challenger")
+            for name in ("won", "weight", "account", "champion", "challenger")
         )
     )
     together = named(checks_of(replace(five, account=np.repeat(np.arange(ROWS), 5))), "log_loss")
@@ -194,13 +212,54 @@ def test_accounts_make_the_limits_wider():
     assert apart.high - apart.low < 0.6 * (together.high - together.low)
 
 
-def test_nobody_qualified_by_the_challenger_fails_the_capture():
-    rows, _ = leads()
+def test_a_challenger_that_hands_nobody_over_fails():
+    rows, log_odds = leads()
+    rows = with_challenger(rows, expit(1.001 * log_odds))
     everyone = np.ones(ROWS, dtype=bool)
     checks = paired_checks(rows, mqls_of_rows(rows, everyone, 0.2, None), GATE)
-    assert named(checks, "capture").challenger == 0
     assert named(checks, "capture").result == "fail"
-    assert "precision" not in {check.name for check in checks}
+    assert named(checks, "precision").result == "fail"
+    # a champion that finds less than the margin of the capture does not excuse it
+    checks = paired_checks(rows, mqls_of_rows(rows, everyone, 0.8, None), GATE)
+    assert named(checks, "capture").champion < GATE.capture_margin
+    assert decision_of(checks) == "refuse"
+    neither = paired_checks(rows, mqls_of_rows(rows, everyone, None, None), GATE)
+    assert named(neither, "precision").result == "note"
+    assert decision_of(neither) == "pass"
+
+
+def test_where_the_champion_hands_nobody_over_the_challenger_brings_what_was_asked_for():
+    rows, log_odds = leads()
+    rows = with_challenger(rows, expit(1.001 * log_odds))
+    mqls = mqls_of_rows(rows, np.ones(ROWS, dtype=bool), None, 0.2)
+    brought = named(paired_checks(rows, mqls, GATE), "precision")
+    assert brought.result == "unclear"
+    for asked, result in ((brought.challenger - 0.01, "pass"), (0.9, "unclear")):
+        held = replace(mqls, asked_precision=asked)
+        assert named(paired_checks(rows, held, GATE), "precision").result == result
+
+
+def test_a_fifth_of_the_capture_is_the_most_that_may_be_lost():
+    rows, log_odds = leads()
+    rows = with_challenger(rows, expit(1.001 * log_odds))
+    everyone = np.ones(ROWS, dtype=bool)
+    for cutoff in (0.2, 0.6):
+        checks = paired_checks(rows, mqls_of_rows(rows, everyone, cutoff, cutoff), GATE)
+        capture = named(checks, "capture")
+        assert capture.margin == pytest.approx(min(GATE.capture_margin, capture.champion / 5))
+    assert capture.margin < GATE.capture_margin
+
+
+def test_too_few_rows_of_the_champion_itself_can_only_refuse():
+    rows, log_odds = leads()
+    noisy = with_challenger(
+        rows, expit(log_odds + 1.5 * np.random.default_rng(1).standard_normal(ROWS))
+    )
+    assert own_check(noisy, GATE, "2025-01-01").result == "fail"
+    assert own_check(replace(noisy, champion=noisy.challenger), GATE, "x").result == "note"
+    few = GateRows(*(getattr(noisy, name)[:200] for name in
+                     ("won", "weight", "account", "champion", "challenger")))  # fmt: skip
+    assert "too few" in own_check(few, GATE, "2025-01-01").told
 
 
 def test_only_eligible_rows_are_mqls():
@@ -217,8 +276,8 @@ def test_small_segments_are_looked_at_together_or_named():
     told = named(checks_of(small), "segments")
     assert told.result == "note"
     assert "source (2 values)" in told.told
-    enough = min(small.won_leads(values == name) for name in ("a", "b")) + 1
-    assert small.won_leads(values != "web") >= enough
+    enough = min(small.won_accounts(values == name) for name in ("a", "b")) + 1
+    assert small.won_accounts(values != "web") >= enough
     pooled = checks_of(small, GATE.model_copy(update={"segment_min_wins": 2 * enough - 2}))
     assert {check.name for check in pooled if "source" in check.name} == {
         "log_loss where source is web",

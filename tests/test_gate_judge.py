@@ -24,6 +24,7 @@ from training.audit.audit import Evidence, Finding, audit_examples, without_bloc
 from training.candidate import Candidate, Prepared
 from training.evaluation import evaluate_recipe
 from training.examples import Examples, examples_from_tables
+from training.facts import training_facts
 from training.gate.further import audit_checks, cost_checks, reasons_checks
 from training.gate.gate import ChampionInUse, Verdict, judge
 from training.gate.rows import mqls_of_weeks
@@ -64,11 +65,8 @@ def trained(prepared: Prepared) -> Candidate:
         examples, prepared.loaded.partitions, config, prepared.split, Steps()
     )
     fitted = evaluation.fitted
-    facts = {
-        "parameters": evaluation.choices.parameters,
-        "half_life_days": evaluation.choices.half_life_days,
-        "data_until": config.data.data_until.isoformat(),
-    }
+    until = pd.Timestamp(config.data.data_until)
+    facts = training_facts(examples, evaluation, prepared.audit, fitted, config, until)
     scorer = scorer_of(
         fitted.booster.model_to_string(), fitted.encoder, examples, fitted.calibration, facts
     )
@@ -160,11 +158,14 @@ def test_without_enough_unseen_wins_the_recipe_stands_in_and_the_verdict_says_so
     prepared, candidate = challenger()
     found = verdict_on(candidate.scorer, candidate, prepared)
     assert found.baseline == "recipe"
-    assert "0 won; 20 are needed" in found.why
+    assert "0 won accounts; 20 are needed" in found.why
     assert "the challenger's own recipe" in found.why
-    # nothing differs, so what is left is whether the evidence would have shown a difference
-    assert found.decision == "pass"
-    assert found.wins == prepared.examples.won_leads(prepared.split.is_test)
+    won = prepared.split.is_test & (prepared.examples.won > 0)
+    assert found.wins == len(set(prepared.examples.account[won]))
+    told = "\n".join(found.lines())
+    assert "champion's recipe  challenger" in told
+    assert "the champion's recipe predicts" in told
+    assert "latency" in told[told.index("\ncheck  ", told.index("calibration")) :]
 
 
 def test_another_recipe_is_fitted_on_the_challengers_fit_rows():

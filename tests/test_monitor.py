@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import served
 from command_line import in_folder, refused, run
 from scipy.special import expit
 from small_model import small_scorer, small_snapshots
 from small_registry import empty_folder
+from small_watch import fitted_scorer
 
 import models.registry
 from features.config import Config, PopulationConfig, TrackingConfig
@@ -322,7 +322,16 @@ def champion_at_work(root: Path, store: Path) -> None:
     tables = {**demo.tables, "engagement_events": events[~is_lost]}
     write_demo(replace(demo, tables=tables), root)
     loaded = load_tables(Config.model_validate(settings("2026-01-05")), root).tables
-    model = replace(served.scorer(), facts={"data_until": "2025-12-22", "wins": {"all": 200}})
+    # On its own CRM: what the data of another lack would be alarms.
+    before = Config.model_validate(
+        {
+            "features": {"windows_days": [30], "half_lives_days": [30]},
+            "training": {"trials": 0, "min_wins": 1, "num_threads": 1, "horizon_days": 56},
+            **settings("2025-12-22"),
+        }
+    )
+    fitted = fitted_scorer(load_tables(before, root).tables, before)
+    model = replace(fitted, facts={"data_until": "2025-12-22", "wins": {"all": 200}})
     index = lead_weeks(loaded, PopulationConfig(), np.array(["2025-12-22"], "datetime64[us]"))
     rows = synthesise_rows(Past.of(loaded, model.catalogue).snapshots(index), model.encoder)
     write_bundle(model, rows, {}, root / "run" / "bundle")

@@ -27,6 +27,8 @@ from training.promotion_records import (
 from training.promotion_standing import Standing, history
 from training.run_lock import run_lock
 
+SKILLED = "It beats the base rate, and there was no champion."
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path:
@@ -69,7 +71,7 @@ def test_a_pass_against_the_champion_is_promoted_and_recorded(root: Path) -> Non
     assert (first.action, first.version, first.why) == (
         "first",
         "1",
-        "The first model that beats the base rate.",
+        "It beats the base rate, and there was no champion before.",
     )
     assert second == replace(moved.record, state="done")
     assert (second.who, second.why, second.verdict) == ("ann@crm", "It passed the gate.", "pass")
@@ -171,7 +173,8 @@ def test_what_was_gone_back_from_needs_more_than_its_old_verdict(root: Path) -> 
     rollback(CONFIG, root, None, "too many MQLs")
     asked = promote(CONFIG, root, "2")
     assert asked.outcome == "refused"
-    assert "too many MQLs" in asked.told and "closedwon rollback 2" in asked.told
+    assert "it: too many MQLs. To use it again" in asked.told
+    assert asked.told.endswith('closedwon rollback 2 --reason "..."')
     assert promote(CONFIG, root, "2", override="the feed is mended").champion == "2"
 
 
@@ -191,7 +194,7 @@ def test_without_a_champion_the_base_rate_is_what_counts(
     assert (asked.outcome, champion_in_use(CONFIG, folder)) == ("refused", None)
     connect(CONFIG.tracking, root).delete_registered_model_alias("closedwon", CHAMPION)
     assert promote(CONFIG, root, "5").champion == "5"
-    assert history(CONFIG, root).records[-1].why == "It beats the base rate."
+    assert history(CONFIG, root).records[-1].why == SKILLED
 
 
 def test_a_damaged_bundle_never_becomes_champion(root: Path, made: Path, tmp_path: Path) -> None:
@@ -313,7 +316,7 @@ def test_the_history_reads_like_a_log(root: Path) -> None:
     assert now == "Champion: version 1. Challenger: version 6."
     assert [line[25:] for line in lines] == [
         f"version 1 became the first champion, by {whoami()}: "
-        "The first model that beats the base rate.",
+        "It beats the base rate, and there was no champion before.",
         "version 3 was promoted after version 1, by ann@crm: a trial [gate: refuse, overridden]",
         "version 1 was gone back to after version 3, by bo@crm: no good",
         "version 6 was promoted after version 1 (not finished), by bo@other: It passed the gate.",
@@ -337,6 +340,9 @@ def test_the_commands_say_what_happened_and_end_as_a_gate_does(
     assert (shown["champion"], len(shown["records"])) == ("1", 3)
     assert "no version 99" in refused(run("promote", "99"))
     assert "never was champion" in refused(run("rollback", "3", "--reason", "try"))
+    assert refused(run("rollback", "abc", "--reason", "try")).startswith(
+        "closedwon: abc is no version. Give the number of an earlier champion"
+    )
     assert run("rollback").code == 2, "a reason is asked for"
 
 

@@ -61,6 +61,18 @@ def test_the_first_model_is_champion_and_the_next_its_challenger(root: Path) -> 
     assert fetch_bundle("2", TRACKING, root)[1] == "2"
 
 
+def test_where_there_was_a_champion_training_makes_no_other(root: Path) -> None:
+    first = train(root)
+    connect(TRACKING, root).delete_registered_model_alias("closedwon", "champion")
+    second = train(root, cutoff=0.5)
+    assert (first.told, second.alias) == (None, "challenger")
+    assert second.told == (
+        "There is no champion, but version 1 was the last, so this one waits for a person: "
+        "closedwon promote 2, or closedwon rollback to go back."
+    )
+    assert train(root, may_be_champion=False).told is None, "it may not be champion anyway"
+
+
 def test_a_model_that_may_not_be_champion_leaves_the_place_empty(root: Path) -> None:
     assert train(root, may_be_champion=False).alias == "challenger"
     with pytest.raises(InputError, match=r"no champion. There is: challenger \(version 1\)"):

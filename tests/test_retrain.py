@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +17,29 @@ import pandas as pd
 import pytest
 from retrain_stops import all_stops, try_stop
 from small_registry import empty_folder
-from small_retraining import Life, asked, copy_life, make_life, quick
+from small_retraining import Life, asked, copy_life, make_life, old_champion, quick
 
+import training.recipe
+import training.reproduce
+import training.retrain.retrain
 from features.config import Config
+from features.errors import InputError
 from models.bundle import open_bundle
+from models.cutoff import Estimate
 from models.forest import Forest
 from models.registry import connect, fetch_bundle
 from models.scorer import Scorer
 from training.candidate import write_candidate
 from training.fitting.boost import Rows, booster_parameters, refit
+from training.gate.gate import ChampionInUse
+from training.gate.snapshots import examples_by
 from training.promotion import rollback
-from training.retrain.choice import account_fold, choose_kind
+from training.recipe import train
+from training.reproduce import _candidate, _Original
+from training.retrain.choice import Choice, choose_kind
 from training.retrain.recalibrated import frozen_fit
 from training.retrain.retrain import retrain
-from training.retrain.unseen import as_champion_reads, unseen_by
+from training.retrain.unseen import account_fold, as_champion_reads, unseen_by
 from training.steps import Steps
 
 STOPS = ("after:create_model_version:1", "after:set_registered_model_alias:2")
@@ -86,6 +96,16 @@ def test_a_champion_that_only_lost_its_level_is_recalibrated(life):
     shipped = found.scorer.score(snapshots)["probability"].to_numpy()
     was = np.average(before, weights=weight)
     assert was > 2 * rate
+    print(
+        "DEBUG",
+        was,
+        rate,
+        np.average(shipped, weights=weight),
+        life.told["choice"],
+        found.evaluation.skill,
+        life.kept.trained.evaluation.skill,
+        found.evaluation.fitted.is_by_fold,
+    )
     for scores in (shipped, found.evaluation.fitted.probability(snapshots)):
         now = np.average(scores, weights=weight)
         assert abs(now - rate) < 0.3 * abs(was - rate), (was, now, rate)
@@ -132,7 +152,7 @@ def test_no_row_is_evaluated_by_a_model_that_saw_its_outcome(life):
     np.testing.assert_array_equal(fitted.probability(seen), stand_in.probability(seen))
     # the others: by the forest, its calibration untouched by outcomes of the row's fold
     rows = snapshots[unseen.rows]
-    fold = account_fold(snapshots)
+    fold = account_fold(examples.account)
     turned = (fold == 0) & unseen.rows
     won = np.where(turned, 1 - examples.won, examples.won)
     days = np.where(won > 0, np.nan_to_num(examples.days_to_win, nan=5.0), np.nan)
@@ -140,8 +160,8 @@ def test_no_row_is_evaluated_by_a_model_that_saw_its_outcome(life):
     again = frozen_fit(stand_in, champion, unseen, changed)
     same = np.isclose(again.probability(rows), fitted.probability(rows), rtol=1e-9)
     assert len(fitted.calibrations) > 1
-    assert same[account_fold(rows) == 0].all()
-    assert not same[account_fold(rows) != 0].any()
+    assert same[fold[unseen.rows] == 0].all()
+    assert not same[fold[unseen.rows] != 0].any()
 
 
 def test_the_bundle_holds_the_settings_it_was_made_of(life, tmp_path):
@@ -168,7 +188,7 @@ def test_without_a_pass_the_champion_stays_and_the_exit_code_is_3(life):
 
 def test_the_same_data_make_one_challenger_only(life):
     code, again = asked(life.crm, life.root, "--promote")
-    assert (code, again["outcome"], again["model_version"]) == (0, "nothing_new", "2")
+    assert (code, again["outcome"], again["model_version"]) == (3, "nothing_new", "2")
     assert again["gate"] == life.told["gate"]
     assert again["choice"] == life.told["choice"]
     assert aliases(life, life.root) == {"champion": "1", "challenger": "2"}
@@ -186,6 +206,7 @@ def test_what_a_stopped_run_left_is_finished_and_a_rollback_is_not_undone(life, 
         judged = json.loads(client.get_model_version("closedwon", "2").tags["gate"])
         passed = json.dumps({**judged, "decision": "pass"})
         client.set_model_version_tag("closedwon", "2", "gate", passed)
+        client.set_model_version_tag("closedwon", "2", "beats_base_rate", "yes")
         code, promoted = asked(life.crm, root, "--promote")
         assert (code, promoted["promoted"], promoted["alias"]) == (0, True, "champion")
         assert aliases(life, root) == {"champion": "2"}
@@ -207,6 +228,57 @@ def test_no_champion_means_a_first_training(life, tmp_path, migrated_store):
         assert not first.is_refused
         again = retrain(life.config, life.crm, root, Steps(), may_promote=True)
     assert (again.outcome, again.version) == ("nothing_new", first.version)
+
+
+def test_a_recalibrated_version_is_made_again_from_what_its_champion_reads(
+    life, tmp_path, monkeypatch
+):
+    # As if a new event type had come up since the champion was trained.
+    prepared, trained = life.kept.prepared, life.kept.trained
+    catalogue = prepared.examples.catalogue
+    newest, _ = Counter(f.stream for f in catalogue.features).most_common()[-1]
+    older = tuple(f for f in catalogue.features if f.stream != newest)
+    fewer = replace(catalogue, features=older)
+    champion = old_champion(replace(prepared, examples=examples_by(fewer, prepared)))
+    original = _Original(
+        tmp_path, "2", {}, False, None, ChampionInUse("1", "0" * 64, champion)
+    )  # fmt: skip
+    monkeypatch.setattr(training.reproduce, "train_candidate", lambda *_: trained)
+    candidate, own = _candidate(original, prepared, Steps())
+    assert trained.scorer.catalogue != fewer
+    assert candidate.scorer.catalogue == own.examples.catalogue == fewer
+    assert candidate.scorer.forest == champion.forest
+    other = replace(original.frozen, scorer=replace(champion, horizon_days=30))
+    with pytest.raises(InputError, match=r"2 cannot be recalibrated again. .*horizon is 30 days"):
+        _candidate(replace(original, frozen=other), prepared, Steps())
+
+
+def test_a_champion_that_is_fine_stays_and_is_not_asked_about_twice(life, tmp_path, monkeypatch):
+    root = copy_life(life.before, tmp_path / "life")
+    choice = Choice("champion", "It is fine.", 40, 900, gain=Estimate(0.0, -0.01, 0.01))
+    with quick(life):
+        fine = lambda *_: (None, life.kept.prepared, choice)  # noqa: E731
+        monkeypatch.setattr(training.retrain.retrain, "_candidate", fine)
+        code, first = asked(life.crm, root, "--promote")
+        monkeypatch.setattr(training.retrain.retrain, "prepare_loaded", None)  # not asked again
+        again_code, again = asked(life.crm, root, "--promote")
+    assert (code, first["outcome"], first["model_version"]) == (0, "champion_stays", "1")
+    assert (first["chosen"], first["choice"]["new_wins"], first["gate"]) == ("champion", 40, None)
+    assert again_code == 0
+    assert {**again, "seconds": None} == {**first, "seconds": None}
+    assert aliases(life, root) == {"champion": "1"}
+
+
+def test_a_retraining_right_after_a_training_finds_nothing_new(life, tmp_path, migrated_store):
+    root = empty_folder(tmp_path, migrated_store)
+    with quick(life, has_champion=False), pytest.MonkeyPatch.context() as replaced:
+        replaced.setattr(training.recipe, "prepare", lambda *_: life.kept.prepared)
+        replaced.setattr(training.recipe, "train_candidate", lambda *_: life.kept.trained)
+        trained = train(life.config, life.crm, root, Steps())
+        connect(life.config.tracking, root).set_registered_model_alias("closedwon", "champion", "1")
+        again = retrain(life.config, life.crm, root, Steps())
+    assert trained.registered.model_version == again.version == "1"
+    assert (again.outcome, again.alias, again.is_refused) == ("nothing_new", "champion", False)
 
 
 @pytest.mark.parametrize("stop", all_stops() if os.environ.get("CLOSEDWON_ALL_STOPS") else STOPS)

@@ -167,6 +167,24 @@ def test_a_sentence_says_what_sales_rejects_and_why() -> None:
     assert shown["given"] == ["accepted", "rejected"]  # the demo's sales never recycles
 
 
+def test_what_sales_recycles_is_no_reason_for_rejecting() -> None:
+    said = [("rejected", "bad_fit")] * 3 + [("recycled", "timing")] * 9 + [("accepted", None)] * 13
+    names = [f"L-{n}" for n in range(len(said))]
+    tables = tables_of(
+        leads=[{"lead_id": name, "created_at": 0} for name in names],
+        stage_changes=[{"lead_id": name, "stage": "mql", "changed_at": 8} for name in names],
+        verdicts=[
+            {"lead_id": name, "verdict": verdict, "reason_code": code, "decided_at": 9}
+            for name, (verdict, code) in zip(names, said, strict=True)
+        ],
+    )
+    scored = pd.DataFrame({"lead_id": names, "as_of": day(7), "probability": 0.9})
+    overview = verdict_overview(tables, config_of(), scored, CUTOFF, 0.05)
+    assert overview is not None
+    told = next(line for line in overview.lines if line.startswith("Sales rejects 12%"))
+    assert told.endswith("of A leads, most often for bad fit (100% of the reasons given).")
+
+
 def test_parts_change_nothing_of_the_overview(tmp_path: Path) -> None:
     parts = in_parts(small_tables(), tmp_path, 3, small_config().population)
     found = verdict_overview(parts, small_config(), made_up_scores(), CUTOFF, 0.05)

@@ -128,7 +128,7 @@ def evaluate_fitted(
 ) -> Evaluation:
     """Return the evaluation of a model that knows the fit part only: cutoff, test rows, replay.
 
-    A `kept` cutoff is not chosen anew, as long as it is what the settings ask for.
+    The value of a `kept` cutoff stays, as long as it is what the settings ask for.
     """
     training = config.training
     with steps("cutoff"):
@@ -142,9 +142,8 @@ def evaluate_fitted(
             training.seed,
             rules=None if rules is None else (past_weeks.rules_replay(), rules.threshold),
             recent=None if recent is None else recent.replay(),
+            kept=kept,
         )
-        if kept is not None and _asked(kept) == _asked(cutoff):
-            cutoff = kept
     with steps("test"):
         test = _test_rows(examples, split, fitted)
         metrics = _measure(test, config)
@@ -177,10 +176,6 @@ def evaluate_fitted(
         test_weeks=test_weeks,
         replayed=replayed,
     )
-
-
-def _asked(cutoff: Cutoff) -> tuple[str, dict[str, float], str | None]:
-    return cutoff.policy, cutoff.parameter, cutoff.segment_by
 
 
 def _some_rows(snapshots: pd.DataFrame, seed: int) -> pd.DataFrame:

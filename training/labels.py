@@ -48,16 +48,16 @@ def label_snapshots(
 
 def _next_win(index: pd.DataFrame, attribution: pd.DataFrame) -> pd.DataFrame:
     """Return `closed_at` and `opportunity_id` of each row's first win at or after `as_of`."""
-    return _nearest_win(index, attribution, "forward", allow_exact_matches=True)
+    return nearest_win(index, attribution, "forward", allow_exact_matches=True)
 
 
 def _won_unknowingly(index: pd.DataFrame, attribution: pd.DataFrame) -> np.ndarray:
     """Return which rows have a win that closed before `as_of` and was recorded no sooner."""
-    last_win = _nearest_win(index, attribution, "backward", allow_exact_matches=False)
+    last_win = nearest_win(index, attribution, "backward", allow_exact_matches=False)
     return (last_win["closed_recorded_at"] >= index["as_of"]).to_numpy(bool)
 
 
-def _nearest_win(
+def nearest_win(
     index: pd.DataFrame,
     attribution: pd.DataFrame,
     direction: Literal["forward", "backward"],

@@ -7,7 +7,6 @@ the alias points (`settled`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,22 @@ from models.bundle import bundle_digest, open_bundle
 from models.registry import (
     CHALLENGER,
     CHAMPION,
-    DIGEST_TAG,
-    GATE_TAG,
-    SKILL_TAG,
     NoModel,
     fetch_bundle,
     find_version,
+    is_number,
     open_store,
     store_errors,
     tracking_uri,
+    version_if_kept,
 )
+from training.promotion_judgement import judged
 from training.promotion_records import (
     Record,
     champion_before,
     earlier_champions,
     end_record,
-    gone_back_from,
+    last_champion,
     told_why,
     whoami,
     write_record,
@@ -44,7 +43,6 @@ from training.run_lock import run_lock
 
 if TYPE_CHECKING:  # mlflow takes 5 s to import
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
     from training.gate.gate import ChampionInUse
 
@@ -71,18 +69,23 @@ class Promotion:
         }
 
 
-@dataclass(frozen=True)
-class _Judgement:
-    verdict: str | None
-    "What the gate had said; `stale` if of another champion, None if it was never asked."
-    refusal: str | None
-    "Why the version may not be champion; None if it may."
+class ChampionUnreadable(InputError):  # noqa: N818 - a state, not a bug
+    """There is a champion, and its bundle is damaged or cannot be fetched."""
+
+    def __init__(self, version: str, error: InputError) -> None:
+        self.version = version
+        super().__init__(
+            f"The champion, version {version}, cannot be read: {error} Go back to an earlier one: "
+            'closedwon rollback --reason "...". Or train another, closedwon train, and promote it '
+            "with --override, since the gate cannot judge it."
+        )
 
 
 def champion_in_use(config: Config, root: Path) -> ChampionInUse | None:
     """Return the champion with its scorer, None while there is none.
 
-    Raises InputError when the store does not answer or the champion's bundle is damaged.
+    Raises InputError when the store does not answer, and ChampionUnreadable when it does but the
+    champion's bundle is damaged or cannot be fetched.
     """
     try:
         champion = history(config, root).champion
@@ -92,9 +95,12 @@ def champion_in_use(config: Config, root: Path) -> ChampionInUse | None:
         return None
     from training.gate.gate import ChampionInUse
 
-    # By number: the alias may move meanwhile.
-    folder, version = fetch_bundle(champion, config.tracking, root)
-    return ChampionInUse(version, bundle_digest(folder), open_bundle(folder))
+    try:
+        # By number: the alias may move meanwhile.
+        folder, version = fetch_bundle(champion, config.tracking, root)
+        return ChampionInUse(version, bundle_digest(folder), open_bundle(folder))
+    except InputError as error:
+        raise ChampionUnreadable(champion, error) from error
 
 
 def promote(
@@ -106,8 +112,9 @@ def promote(
 ) -> Promotion:
     """Make `challenger`, or the version of that number, champion if the gate let it pass.
 
-    Its verdict must be a pass against the very champion that is in use. Where there is none, the
-    version must beat the base rate. `override` is a reason to do it all the same, and is recorded.
+    It must beat the base rate, and its verdict must be a pass against the very champion that is in
+    use; where there is none, the gate must not have refused it. `override` is a reason to do it all
+    the same, and is recorded.
     The bundle is downloaded and checked first. Raises InputError for a version that is not there
     or damaged, and while another run of this folder or of another machine changes the champion.
     """
@@ -121,22 +128,22 @@ def promote(
             if nothing_to_do is not None:
                 return Promotion("unchanged", standing.champion, nothing_to_do)
             asked = find_version(client, name, selector)
-            judged = _judged(client, asked, standing)
-        if judged.refusal is not None and why is None:
-            return Promotion("refused", standing.champion, judged.refusal)
-        passed = "It passed the gate." if standing.champion else "It beats the base rate."
+            found = judged(client, asked, standing)
+        if found.refusal is not None and why is None:
+            return Promotion("refused", standing.champion, found.refusal)
+        skilled = "It beats the base rate, and there was no champion."
         record = Record(
             action="promote",
-            before=standing.champion,
+            before=last_champion(standing.records),
             version=str(asked.version),
             who=who or whoami(),
-            why=why or passed,
-            verdict=judged.verdict,
-            is_override=judged.refusal is not None,
+            why=why or ("It passed the gate." if standing.champion else skilled),
+            verdict=found.verdict,
+            is_override=found.refusal is not None,
         )
         moved = _move(client, config, root, record, standing)
     after = f" after version {standing.champion}" if standing.champion else ""
-    over = f", overriding: {judged.refusal}" if judged.refusal is not None else "."
+    over = f", overriding: {found.refusal}" if found.refusal is not None else "."
     told = f"Version {moved.version} is champion{after}{over}"
     return Promotion("moved", moved.version, told, moved)
 
@@ -146,33 +153,49 @@ def rollback(
 ) -> Promotion:
     """Make an earlier champion champion again, at once: the one before, or that of this number.
 
-    No gate is asked; the bundle is downloaded and checked first. Raises InputError when there is no
-    earlier champion, when `version` never was one, is gone or damaged, and while another run
-    changes the champion.
+    No gate is asked, no retraining waited for; the bundle is downloaded and checked first. Those
+    that were deleted from MLflow are passed over. Raises InputError when there is no earlier
+    champion, when `version` never was one, is gone or damaged, and while another run changes the
+    champion.
     """
     why = told_why(why, "--reason")
+    if version is not None and not is_number(version):
+        raise InputError(
+            f"{version} is no version. Give the number of an earlier champion, as shown by "
+            "closedwon promote --history."
+        )
     tracking = config.tracking
     with run_lock(root, "rollback"):
         client = open_store(tracking, root)
         with store_errors(tracking_uri(tracking, root)):
             standing = settled(client, tracking.model_name)
-            target = version or champion_before(standing.records, standing.champion)
-            earlier = earlier_champions(standing.records)
-            if target is None or target not in earlier:
-                raise InputError(_no_way_back(version, standing, earlier))
+            ever = earlier_champions(standing.records)
+            kept = [one for one in ever if version_if_kept(client, tracking.model_name, one)]
+            target = version or champion_before(standing.records, standing.champion, kept)
+            if target is None or target not in kept:
+                raise InputError(_no_way_back(version, standing, ever, kept))
             if target == standing.champion:
                 return Promotion("unchanged", target, f"Version {target} is champion already.")
-        record = Record("rollback", standing.champion, target, who or whoami(), why)
+        before = last_champion(standing.records)
+        record = Record("rollback", before, target, who or whoami(), why)
         moved = _move(client, config, root, record, standing)
-    told = f"Version {target} is champion again, in place of version {standing.champion}."
-    return Promotion("moved", target, told, moved)
+    # The champion itself, where only its alias had gone.
+    place = "" if before == target else f", in place of version {before}"
+    return Promotion("moved", target, f"Version {target} is champion again{place}.", moved)
 
 
-def _no_way_back(version: str | None, standing: Standing, earlier: Sequence[str]) -> str:
-    known = ", ".join(one for one in earlier if one != standing.champion)
-    options = f"Earlier champions: {known}." if known else "There is no earlier champion."
+def _no_way_back(
+    version: str | None, standing: Standing, ever: Sequence[str], kept: Sequence[str]
+) -> str:
+    known = ", ".join(one for one in kept if one != standing.champion)
+    options = f"Earlier champions: {known}." if known else "There is no earlier champion to use."
     if version is None:
-        return f"Version {standing.champion} has no champion before it. {options}"
+        last = standing.champion or last_champion(standing.records)
+        if last is None:
+            return "There never was a champion, so there is none to go back to."
+        return f"Version {last} has no champion before it. {options}"
+    if version in ever:
+        return f"Version {version} was champion once, and was deleted from MLflow since. {options}"
     return (
         f"Version {version} never was champion, so going back to it is not possible. {options} "
         f"To make it champion, ask the gate: closedwon promote {version}"
@@ -186,47 +209,6 @@ def _nothing_to_do(selector: str, standing: Standing) -> str | None:
     if champion is not None and selector in (CHAMPION, champion):
         return f"Version {champion} is champion already."
     return None
-
-
-def _judged(client: MlflowClient, asked: ModelVersion, standing: Standing) -> _Judgement:
-    """Return whether `asked` may take the champion's place."""
-    version = asked.version
-    if standing.champion is None:
-        if asked.tags.get(SKILL_TAG) == "yes":
-            return _Judgement(None, None)
-        told = f"Version {version} does not clearly beat the base rate, as far as is recorded."
-        return _Judgement(None, told)
-    left = gone_back_from(standing.records, str(version))
-    if left is not None:
-        told = f"Version {version} was champion until {left.at}, when {left.who} went back from it:"
-        again = f"To use it again all the same: closedwon rollback {version}"
-        return _Judgement(None, f"{told} {left.why} {again}")
-    champion = find_version(client, asked.name, standing.champion)
-    verdict = _verdict_of(asked)
-    if not verdict:
-        told = f"Version {version} was never judged against the champion, version"
-        return _Judgement(None, f"{told} {champion.version}: run closedwon retrain.")
-    judged = (str(verdict.get("champion")), verdict.get("champion_digest"))
-    if judged != (str(champion.version), champion.tags.get(DIGEST_TAG)):
-        told = f"Version {version} was judged against version {judged[0]}, the champion is version"
-        return _Judgement("stale", f"{told} {champion.version}: run closedwon retrain.")
-    decision = str(verdict.get("decision"))
-    if decision == "pass":
-        return _Judgement(decision, None)
-    if decision == "not_enough_evidence":
-        told = f"There was not enough evidence to judge version {version} against version"
-        return _Judgement(decision, f"{told} {champion.version}: retrain when more leads closed.")
-    told = f"The gate refused version {version} against version {champion.version}."
-    return _Judgement(decision, told)
-
-
-def _verdict_of(version: ModelVersion) -> dict[str, Any]:
-    """Return what the gate said of a version, empty if it was never asked."""
-    try:
-        verdict = json.loads(version.tags.get(GATE_TAG, "{}"))
-    except ValueError:
-        return {}
-    return verdict if isinstance(verdict, dict) else {}
 
 
 def _move(

@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -127,22 +127,49 @@ def earlier_champions(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(version for version in named if version is not None))
 
 
-def champion_before(records: Sequence[Record], champion: str | None) -> str | None:
+def last_champion(records: Sequence[Record]) -> str | None:
+    """Return the newest recorded champion, whether or not it still is; None if nobody ever was."""
+    done = [record.version for record in records if record.state == "done"]
+    return done[-1] if done else None
+
+
+def champion_before(
+    records: Sequence[Record], champion: str | None, kept: Collection[str]
+) -> str | None:
     """Return the version that `champion` took the place of; the last one if there is no champion.
 
-    A rollback does not count: going back twice goes back two champions, not forward again.
+    A rollback does not count: going back twice goes back two champions, not forward again. One that
+    is not among the versions `kept` in MLflow is passed over, for the one before it.
     """
+    found = last_champion(records) if champion is None else _before(records, champion)
+    passed = {champion}
+    while found is not None and found not in kept:
+        passed.add(found)
+        found = _before(records, found)
+        if found in passed:  # moved by hand to and fro
+            return None
+    return found
+
+
+def _before(records: Sequence[Record], champion: str) -> str | None:
     done = [record for record in records if record.state == "done"]
-    if champion is None:
-        return done[-1].version if done else None
     came = [one for one in done if one.version == champion and one.action != "rollback"]
     return came[-1].before if came else None
 
 
 def gone_back_from(records: Sequence[Record], version: str) -> Record | None:
     """Return the newest rollback away from `version`, if there was any."""
-    rollbacks = (one for one in reversed(records) if one.action == "rollback")
-    return next((one for one in rollbacks if one.before == version and one.state == "done"), None)
+    done = (one for one in reversed(records) if one.action == "rollback" and one.state == "done")
+    # Its alias may have been removed, and it was gone back to: from and to are the same then.
+    return next((one for one in done if one.before == version != one.version), None)
+
+
+def ever_champion(records: Sequence[Record]) -> bool:
+    """Whether there was a champion, or another run is making one at this moment."""
+    return any(
+        one.state == "done" or (one.state == "pending" and not one.is_abandoned())
+        for one in records
+    )
 
 
 def whoami() -> str:
@@ -164,6 +191,15 @@ def told_why(text: str, option: str) -> str:
             f"{option} has {len(line)} characters; at most {LONGEST_WHY} are kept. Shorten it."
         )
     return line
+
+
+def as_sentence(why: str) -> str:
+    """Return a reason with a full stop at its end.
+
+    >>> as_sentence("too many MQLs"), as_sentence("Why not?")
+    ('too many MQLs.', 'Why not?')
+    """
+    return why if why.endswith((".", "!", "?", "\N{HORIZONTAL ELLIPSIS}")) else f"{why}."
 
 
 def _now() -> datetime:

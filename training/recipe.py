@@ -15,6 +15,7 @@ from features.parts.partitions import load_partitions
 from features.quality.quality import Quality, quality_of, quality_of_flat
 from features.tables import Tables
 from models.forest import Forest
+from models.registry import RETRAIN_KEY_TAG
 from models.rules_table import RulesTable
 from models.scorer import Scorer
 from training.audit.audit import Audit, audit_examples, without_blocked
@@ -28,9 +29,9 @@ from training.examples import Examples, examples_from_flat, examples_from_tables
 from training.facts import is_skilled, plain_estimates, training_facts
 from training.fitting.fit import Choices, fit_model
 from training.funnel.overview import FunnelOverview, funnel_overview
-from training.promotion import champion_in_use
+from training.promotion import ChampionUnreadable, champion_in_use
 from training.registration import LOCAL, register
-from training.run_lock import run_lock
+from training.retrain.earlier import data_key, retrain_key
 from training.steps import Steps
 from training.tracking import Registered
 from training.verdicts.verdicts import sales_verdicts
@@ -64,6 +65,8 @@ class Training:
     seconds: dict[str, float]
     rejects: list[Path]
     "Files with the rows that were set aside."
+    notes: tuple[str, ...] = ()
+    "What a person should know of its place in the registry."
 
     @property
     def evaluation(self) -> Evaluation:
@@ -124,6 +127,7 @@ class Training:
             "audit": self.audit.as_dict(),
             **{name: self.facts[name] for name in ("rows", "wins", "is_optimistic", "warnings")},
             "gate": None if self.verdict is None else self.verdict.as_dict(),
+            "notes": list(self.notes),
             "rejects": [str(path) for path in self.rejects],
             "seconds": self.seconds,
         }
@@ -136,13 +140,17 @@ def train(
 
     Relative files of `config` lie in `folder`; `.closedwon/` is made in `root`. Nothing is
     registered unless every step before came through. Where there is a champion, the gate tells
-    whether the new model may take its place.
+    whether the new model may take its place; one that cannot be read leaves it unjudged, with a
+    note.
     """
+    champion, unread = _champion(config, root)
     prepared = prepare(config, folder, root, steps)
     candidate = train_candidate(prepared, steps, rules)
-    verdict = judged(champion_in_use(config, root), candidate, prepared, steps)
-    with run_lock(root, "train"):
-        registered, report = register(candidate, prepared, root, steps, verdict)
+    verdict = judged(champion, candidate, prepared, steps)
+    # As of a retraining without a champion: the next one knows that there is nothing new since.
+    key = retrain_key(data_key(prepared.loaded, config, rules), None)
+    tags = {RETRAIN_KEY_TAG: key}
+    registered, report = register(candidate, prepared, root, steps, verdict, tags)
     return Training(
         candidate,
         prepared.audit,
@@ -151,7 +159,20 @@ def train(
         report,
         steps.seconds,
         prepared.loaded.report.rejects_files(root / REJECTS),
+        tuple(note for note in (unread, registered.told) if note is not None),
     )
+
+
+def _champion(config: Config, root: Path) -> tuple[ChampionInUse | None, str | None]:
+    """Return the champion to challenge, and what is to be said where it cannot be read.
+
+    It is asked for before the work of minutes. A damaged one must not be in the way of its
+    successor.
+    """
+    try:
+        return champion_in_use(config, root), None
+    except ChampionUnreadable as error:
+        return None, f"The gate has not judged this model. {error}"
 
 
 def prepare(config: Config, folder: Path, root: Path, steps: Steps) -> Prepared:

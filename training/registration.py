@@ -71,7 +71,7 @@ def _report(
         drift_of(prepared.examples, prepared.split),
         verdict,
         candidate.verdicts,
-        latest_section(root),
+        None if verdict is None else latest_section(root, verdict.champion_version),
     )
 
 

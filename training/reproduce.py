@@ -92,6 +92,8 @@ class _Original:
     manifest: Mapping[str, Any]
     has_taken_choices: bool
     "Whether `closedwon retrain` took the champion's parameters instead of searching."
+    min_new_wins: int | None
+    "[retrain] min_new_wins of that day; None where the run does not tell."
     frozen: ChampionInUse | None
     "The champion whose forest was recalibrated."
 
@@ -115,7 +117,7 @@ def reproduce(
             loaded = load(recorded, folder, root / LOCAL, aside / "rejects")
         _check_digests(original, loaded.digests)
         prepared = prepare_loaded(loaded, recorded, steps)
-        candidate = _candidate(original, prepared, steps)
+        candidate, prepared = _candidate(original, prepared, steps)
         with steps("compare"):
             write_candidate(candidate, prepared, aside / "bundle")
             files = compare_bundles(original.folder, aside / "bundle")
@@ -149,7 +151,7 @@ def _original(selector: str, config: Config, root: Path) -> _Original:
     client = open_store(tracking, root)
     with store_errors(tracking_uri(tracking, root)):
         registered = client.get_model_version(tracking.model_name, version)
-        has_taken = _has_taken_choices(client, registered)
+        has_taken, least = _retrained_by(client, registered)
         digest = open_bundle(folder).facts.get("recalibrates")
         frozen_version = None
         if digest is not None:
@@ -160,15 +162,19 @@ def _original(selector: str, config: Config, root: Path) -> _Original:
 
         kept, _ = fetch_bundle(frozen_version, tracking, root)
         frozen = ChampionInUse(frozen_version, bundle_digest(kept), open_bundle(kept))
-    return _Original(folder, version, read_manifest(folder), has_taken, frozen)
+    return _Original(folder, version, read_manifest(folder), has_taken, least, frozen)
 
 
-def _has_taken_choices(client: MlflowClient, registered: ModelVersion) -> bool:
-    if registered.run_id is None or GATE_TAG not in registered.tags:
-        return False  # without a champion there was nothing to take
+def _retrained_by(client: MlflowClient, registered: ModelVersion) -> tuple[bool, int | None]:
+    """Return what of [retrain] decides the bytes, and is not in the bundle: see `_Original`."""
+    if registered.run_id is None:
+        return False, None
     run = client.get_run(registered.run_id)
-    is_retrained = run.info.run_name == "retrain"
-    return is_retrained and run.data.params.get("retrain.search") == "champion"
+    told, least = run.data.params, run.data.params.get("retrain.min_new_wins")
+    # Without a champion there was nothing to take.
+    is_retrained = run.info.run_name == "retrain" and GATE_TAG in registered.tags
+    has_taken = is_retrained and told.get("retrain.search") == "champion"
+    return has_taken, None if least is None else int(least)
 
 
 def _version_of(client: MlflowClient, name: str, digest: str, recalibrated: str) -> str:
@@ -191,13 +197,17 @@ def _recorded_config(original: _Original, config: Config) -> Config:
         )
     recorded = _read(original.folder / CONFIG_FILE)
     try:
-        return Config.model_validate({**recorded, "databases": config.databases})
+        found = Config.model_validate({**recorded, "databases": config.databases})
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise InputError(
             f"The settings of version {original.version} are not those of this closedwon: {place}. "
             f"Install the version that trained it: {original.manifest['versions']['closedwon']}."
         ) from None
+    if original.min_new_wins is None:
+        return found
+    retrain = found.retrain.model_copy(update={"min_new_wins": original.min_new_wins})
+    return found.model_copy(update={"retrain": retrain})
 
 
 def _check_digests(original: _Original, found: Mapping[str, str]) -> None:
@@ -218,22 +228,24 @@ def _where(name: str, found: Mapping[str, str]) -> str:
     return "was not there" if name in found else "no longer there"
 
 
-def _candidate(original: _Original, prepared: Prepared, steps: Steps) -> Candidate:
-    """Return the model made again, by the road the first one took."""
+def _candidate(original: _Original, prepared: Prepared, steps: Steps) -> tuple[Candidate, Prepared]:
+    """Return the model made again, by the road the first one took, and what it was made of."""
     from training.retrain.recalibrated import champion_choices, recalibrated_candidate
-    from training.retrain.unseen import unseen_by
+    from training.retrain.unseen import as_champion_reads, unseen_by
 
     rules = _rules(original.folder)
     if original.frozen is None:
         scorer = open_bundle(original.folder)
         taken = champion_choices(scorer) if original.has_taken_choices else None
-        return train_candidate(prepared, steps, rules, taken)
-    unseen = unseen_by(original.frozen.scorer, prepared)
-    if isinstance(unseen, str):
-        raise InputError(f"Version {original.version} cannot be recalibrated again. {unseen}")
+        return train_candidate(prepared, steps, rules, taken), prepared
+    own = as_champion_reads(original.frozen.scorer, prepared, rules)
+    if isinstance(own, str):
+        raise InputError(f"Version {original.version} cannot be recalibrated again. {own}")
+    unseen = unseen_by(original.frozen.scorer, own)
     taken = champion_choices(original.frozen.scorer)
     trained = train_candidate(prepared, steps, rules, taken)
-    return recalibrated_candidate(original.frozen, trained, unseen, prepared, steps, rules)
+    candidate = recalibrated_candidate(original.frozen, trained, unseen, own, steps, rules)
+    return candidate, own
 
 
 def _rules(folder: Path) -> RulesTable | None:

@@ -1,4 +1,8 @@
-"""One run at a time that changes which model is in use."""
+"""Two locks of a working folder: one run at a time changes the champion, and one retrains.
+
+Aliases are changed within seconds, so whoever waits for that waits shortly, and a rollback never
+waits for a retraining. A retraining takes its own lock first, then the one of the aliases.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,27 @@ from typing import IO
 from features.errors import InputError
 
 LOCK = Path(".closedwon") / "life.lock"
+"Held while versions are registered and aliases moved."
+RETRAINING = Path(".closedwon") / "retrain.lock"
+"Held by a retraining for as long as it takes."
+WAIT_SECONDS = 600
+"For another run to change an alias, when the work of minutes is at stake."
 _POLL_SECONDS = 0.2
 _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
 @contextmanager
-def run_lock(root: Path, command: str, wait_seconds: float = 0) -> Iterator[None]:
-    """Hold the lock of the working folder `root`, as `command`, while the block lasts.
+def run_lock(
+    root: Path, command: str, wait_seconds: float = 0, lock: Path = LOCK
+) -> Iterator[None]:
+    """Hold a lock of the working folder `root`, as `command`, while the block lasts.
 
     The system frees it when its holder ends, however that happens. A run that holds it already may
     take it again. Raises InputError naming command, process and start of the holder when it is
     still taken after `wait_seconds`. It keeps runs of one folder apart; two machines that share an
     MLflow server are kept apart by their records (`training.promotion_records`).
     """
-    path = root.absolute() / LOCK
+    path = root.absolute() / lock
     if path in _held.get():
         yield
         return

@@ -23,8 +23,16 @@ from models.registry import (
     tracking_uri,
     without_mlflow_warnings,
 )
-from training.promotion_records import Record, end_record, read_records, whoami, write_record
-from training.run_lock import run_lock
+from training.promotion_records import (
+    Record,
+    end_record,
+    ever_champion,
+    last_champion,
+    read_records,
+    whoami,
+    write_record,
+)
+from training.run_lock import WAIT_SECONDS, run_lock
 
 if TYPE_CHECKING:  # mlflow takes 5 s to import
     from mlflow import MlflowClient
@@ -33,8 +41,6 @@ if TYPE_CHECKING:  # mlflow takes 5 s to import
 # What the logged model needs beside closedwon itself, which is installed from its source: a name
 # we don't own on a package index must not be in a requirements file.
 _REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas", "pydantic", "scipy")
-_WAIT_SECONDS = 600
-"For a promotion or another training to end, since the work of minutes is at stake."
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Registered:
     model_version: str
     alias: str
     "champion or challenger"
+    told: str | None = None
+    "Why it is no champion although it beats the base rate and there is none."
 
 
 def log_training(
@@ -63,7 +71,7 @@ def log_training(
 
     `metrics` are logged as `name`, `name_low` and `name_high`, `digests` as tags, `artifacts`
     (files or folders) under their names. `bundle` is a folder called `bundle`. The version
-    gets `tags` beside its digest, and becomes `champion` if it may and there is none, else
+    gets `tags` beside its digest, and becomes `champion` if it may and there never was one, else
     `challenger`. Registration comes last: an
     interrupted or failed run is marked FAILED and leaves no version and no alias behind.
     """
@@ -84,8 +92,8 @@ def log_training(
                 else:
                     mlflow.log_artifact(str(path))
             model_uri, model_id = _log_model(bundle)
-            with run_lock(root, run_name, wait_seconds=_WAIT_SECONDS):
-                version, alias = _register(
+            with run_lock(root, run_name, wait_seconds=WAIT_SECONDS):
+                version, alias, told = _register(
                     client,
                     name=tracking.model_name,
                     model_uri=model_uri,
@@ -95,7 +103,7 @@ def log_training(
                     may_be_champion=may_be_champion,
                     tags=tags or {},
                 )
-    return Registered(run.info.run_id, version, alias)
+    return Registered(run.info.run_id, version, alias, told)
 
 
 def _experiment(client: MlflowClient, tracking: TrackingConfig, root: Path) -> str:
@@ -174,8 +182,11 @@ def _register(
     digest: str,
     may_be_champion: bool,
     tags: Mapping[str, str],
-) -> tuple[str, str]:
-    """Return the new version and its alias; neither stays behind when this is interrupted."""
+) -> tuple[str, str, str | None]:
+    """Return the new version, its alias and `Registered.told`.
+
+    Neither version nor alias stays behind when this is interrupted.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -183,8 +194,10 @@ def _register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    has_champion = CHAMPION in client.get_registered_model(name).aliases
-    alias = CHAMPION if may_be_champion and not has_champion else CHALLENGER
+    model = client.get_registered_model(name)
+    has_champion, records = CHAMPION in model.aliases, read_records(model.tags)
+    is_first = may_be_champion and not has_champion and not ever_champion(records)
+    alias = CHAMPION if is_first else CHALLENGER
     own = {DIGEST_TAG: digest, SKILL_TAG: "yes" if may_be_champion else "no"}
     version = None
     try:
@@ -205,12 +218,22 @@ def _register(
         if version is not None:
             client.delete_model_version(name, version)
         raise
-    return version, alias
+    is_asked_about = may_be_champion and not has_champion and not is_first
+    return version, alias, _told_why_not(version, records) if is_asked_about else None
+
+
+def _told_why_not(version: str, records: Sequence[Record]) -> str:
+    last = last_champion(records)
+    named = "another model has been champion" if last is None else f"version {last} was the last"
+    return (
+        f"There is no champion, but {named}, so this one waits for a person: "
+        f"closedwon promote {version}, or closedwon rollback to go back."
+    )
 
 
 def _make_first_champion(client: MlflowClient, name: str, version: str) -> None:
     known = read_records(client.get_registered_model(name).tags)
-    why = "The first model that beats the base rate."
+    why = "It beats the base rate, and there was no champion before."
     first = write_record(client, name, Record("first", None, version, whoami(), why), known)
     client.set_registered_model_alias(name, CHAMPION, version)
     end_record(client, name, first, "done")

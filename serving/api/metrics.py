@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,51 +145,70 @@ class _Watched:
             yield kind(name, what, value=value)
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """What the metrics show of a result of the watch."""
+
+    version: str
+    alarms: dict[str, int]
+    "How many, by kind."
+    values: tuple[tuple[str, str, float | None], ...]
+    "Name, what it is, value; None where there is none yet."
+
+    @classmethod
+    def of(cls, result: Any) -> _Watch:
+        """Raise KeyError, TypeError or ValueError for a result of another shape."""
+        found = (
+            ("needs_person", "1 when anything needs a person.", result["needs_person"]),
+            ("observed_expected", "Wins over expected wins since training.", _ratio(result)),
+            (
+                "log_loss",
+                "Estimated log loss of the newest scores.",
+                (result["estimated"] or {}).get("expected_log_loss"),
+            ),
+        )
+        return cls(
+            str(result["model_version"]),
+            dict(Counted(str(alarm["kind"]) for alarm in result["alarms"])),
+            tuple((name, what, None if v is None else float(v)) for name, what, v in found),
+        )
+
+
 class _MonitorGauges:
     """What the watch found, read again when asked and 30 seconds have passed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read_at = -_REREAD_SECONDS
-        self._found: tuple[dict[str, Any], float] | None = None
+        self._found: tuple[_Watch, float] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Give the newest result as gauges; nothing without one."""
+        """Give the newest result as gauges, by model version; nothing without one."""
         now = time.monotonic()
         if now - self._read_at >= _REREAD_SECONDS:
             self._read_at, self._found = now, self._read()
         if self._found is None:
             return
-        result, written = self._found
-        yield GaugeMetricFamily(
-            "closedwon_monitor_age_seconds",
-            "Since the newest result of closedwon monitor was written.",
-            value=max(time.time() - written, 0.0),
-        )
+        watch, written = self._found
         alarms = GaugeMetricFamily(
-            "closedwon_monitor_alarms", "Findings that need a person.", labels=["kind"]
+            "closedwon_monitor_alarms", "Findings that need a person.", labels=["version", "kind"]
         )
-        counts: dict[str, int] = {}
-        for alarm in result["alarms"]:
-            counts[alarm["kind"]] = counts.get(alarm["kind"], 0) + 1
-        for kind, count in sorted(counts.items()):
-            alarms.add_metric([kind], count)
+        for kind, count in sorted(watch.alarms.items()):
+            alarms.add_metric([watch.version, kind], count)
         yield alarms
-        estimated = result["estimated"] or {}
-        for name, what, value in (
-            ("needs_person", "1 when anything needs a person.", float(result["needs_person"])),
-            ("observed_expected", "Wins over expected wins since training.", _ratio(result)),
-            ("log_loss", "Estimated log loss of the newest scores.",
-             estimated.get("expected_log_loss")),
-        ):  # fmt: skip
+        age = max(time.time() - written, 0.0)
+        since = "Since the newest result of closedwon monitor was written."
+        for name, what, value in (("age_seconds", since, age), *watch.values):
             if value is not None:
-                yield GaugeMetricFamily(f"closedwon_monitor_{name}", what, value=value)
+                gauge = GaugeMetricFamily(f"closedwon_monitor_{name}", what, labels=["version"])
+                gauge.add_metric([watch.version], value)
+                yield gauge
 
-    def _read(self) -> tuple[dict[str, Any], float] | None:
-        try:
-            return json.loads(self._path.read_bytes()), self._path.stat().st_mtime
-        except (OSError, ValueError):  # none yet, or replaced this very moment
-            return None
+    def _read(self) -> tuple[_Watch, float] | None:
+        # None yet, replaced this very moment, damaged, or written by another closedwon.
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            return _Watch.of(json.loads(self._path.read_bytes())), self._path.stat().st_mtime
+        return None
 
 
 def _ratio(result: dict[str, Any]) -> float | None:

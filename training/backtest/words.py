@@ -165,7 +165,7 @@ def _value(as_set: Figures, who: str) -> str:
     if value is None:
         return ""
     unclear = "" if direction(value) else "; that may be chance"
-    return f" With the cutoffs as set {who} {_earned(value)} after contact costs{unclear}."
+    return f" With the cutoffs as set and after contact costs {who} {_earned(value)}{unclear}."
 
 
 def _earned(value: Estimate) -> str:

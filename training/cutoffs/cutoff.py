@@ -15,6 +15,8 @@ from training.cutoffs.segments import with_segments
 from training.metrics import resamples, with_intervals
 from training.replay import Replay, decided
 
+KEPT = "Kept from the model before: the same chance of a win is worth as much as it was."
+
 
 def choose_cutoff(
     past: Replay,
@@ -23,20 +25,29 @@ def choose_cutoff(
     seed: int,
     rules: Rules | None = None,
     recent: Replay | None = None,
+    kept: Cutoff | None = None,
 ) -> Cutoff:
     """Return the cutoff the policy asks for, with its evidence, or one that qualifies nobody.
 
     `past`: weeks whose outcomes are known, scored out of fold. `rules`: the rules' replay over the
     same weeks and their threshold. `recent`: the weeks since, outcomes unknown, scored as leads
-    will be; capacity and forecast count on them. Raises InputError where the policy needs rules
-    and there are none, and for segments by an unknown feature or with unknown values.
+    will be; capacity and forecast count on them. `kept`: an earlier cutoff whose value stays, with
+    evidence of this past, if it is of the same policy, asked the same. Raises InputError where the
+    policy needs rules and there are none, and for segments by an unknown feature or with unknown
+    values.
     """
     evidence = Evidence(past, Outlook.of(past, recent) if past.is_dated else None, rules)
     parameter, value, reason = POLICIES[policy.policy](evidence, policy)
     cutoff = Cutoff(policy.policy, parameter, value, reason, assumption=_assumption(past, policy))
     if policy.segment_by is not None:
         cutoff = with_segments(cutoff, evidence, policy, policy.segment_by)
+    if kept is not None and not kept.qualifies_nobody and _asked(kept) == _asked(cutoff):
+        cutoff = replace(cutoff, value=kept.value, segments=kept.segments, reason=KEPT)
     return _with_evidence(cutoff, evidence, policy, bootstraps, seed)
+
+
+def _asked(cutoff: Cutoff) -> tuple[str, dict[str, float], str | None]:
+    return cutoff.policy, cutoff.parameter, cutoff.segment_by
 
 
 def _assumption(past: Replay, policy: CutoffConfig) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 Result = Literal["pass", "fail", "unclear", "note"]
+Against = Literal["champion", "recipe"]
+CALLED: dict[Against, str] = {"champion": "champion", "recipe": "champion's recipe"}
 Decision = Literal["pass", "refuse", "not_enough_evidence"]
 
 
@@ -30,6 +32,8 @@ class Check:
     "The most that `worse_by` may be."
     told: str = ""
     "What a person should know, in a sentence."
+    against: Against = "champion"
+    "Whose the champion's figure is: its recipe stands in where it cannot be asked itself."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the check as JSON values."""

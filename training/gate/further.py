@@ -81,7 +81,12 @@ def reasons_checks(
     most = f"{both['size_new'].max():.0%}, and {both['size_old'][top]:.0%} in the champion"
     added = both["spread_new"][both["spread_old"] < HARDLY_READ]
     share = float(added.max()) if len(added) else 0.0
-    of_all = f": {added.idxmax()} makes most of the scores' spread" if share > 0 else ""
+    told = "of reasons that the champion hardly has there is none"
+    if share > 0:
+        told = (
+            f"of the scores' spread, by reasons that the champion hardly has: {added.idxmax()} "
+            f"makes the most of these, {share:.0%}"
+        )
     return [
         Check(
             "reasons_in_common",
@@ -98,7 +103,7 @@ def reasons_checks(
             challenger=share,
             worse_by=share,
             margin=gate.new_reason_share,
-            told=f"of reasons that the champion hardly has{of_all or ' there is none'}",
+            told=told,
         ),
     ]
 

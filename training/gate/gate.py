@@ -1,19 +1,21 @@
 """The gate: whether a challenger may take the champion's place.
 
 Three kinds of checks: scores compared on rows that neither model saw (`paired`, on what `sides`
-finds), and what no score tells: the audit's evidence, the reasons, speed and size (`further`).
+finds); the challenger's figures beside those the champion had (`promise`); and what no score tells:
+the audit's evidence, the reasons, speed and size (`further`).
 One failed check refuses; without one, an open question means that there is not enough evidence.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from models.scorer import Scorer
-from training.gate.checks import Check, Decision, decision_of
+from training.gate.checks import Check, Decision, Result, decision_of
 from training.gate.further import audit_checks, cost_checks, reasons_checks
-from training.gate.paired import paired_checks
+from training.gate.paired import own_check, paired_checks
+from training.gate.promise import promise_checks
 from training.gate.sides import Baseline, compared
 from training.gate.words import table_of
 
@@ -26,6 +28,15 @@ SAID: dict[Decision, str] = {
     "refuse": "refuse: the challenger failed a check",
     "not_enough_evidence": "not enough evidence that the challenger is no worse",
 }
+
+
+SAME = {
+    "pass": " Equal scores show nothing: what counts is that the challenger shows what the "
+    "champion had shown when it was trained, by the same reasons.",
+    "unclear": " Equal scores show nothing, and that the challenger shows what the champion had "
+    "shown when it was trained, by the same reasons, is not clear either.",
+}
+"""Of a challenger that scores as who stood for the champion does."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Verdict:
     rows: int
     "Compared snapshots."
     wins: int
-    "Won leads among them."
+    "Won accounts among them."
     checks: tuple[Check, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,11 +81,12 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """Return the verdict for people: against whom, the checks as a table, what follows."""
-        held = [check.name for check in self.checks if check.result in ("fail", "unclear")]
+        decisive = "fail" if self.decision == "refuse" else "unclear"
+        held = [check.name for check in self.checks if check.result == decisive]
         because = f" ({', '.join(held[:4])}{', ...' * (len(held) > 4)})" if held else ""
         return [
             f"Challenger against version {self.champion_version}: {self.rows:,} rows, "
-            f"{self.wins:,} won leads.",
+            f"{self.wins:,} won accounts.",
             self.why,
             "",
             *table_of(self.checks),
@@ -94,10 +106,22 @@ def judge(
     gate, old, new = prepared.config.gate, champion.scorer, candidate.scorer
     with steps("champion's scores"):
         found = compared(old, candidate, prepared)
+    promise = promise_checks(old, candidate, gate, found.baseline)
+    reasons = reasons_checks(old, new, prepared, gate)
+    where_same: Result = "unclear"
+    if all(check.result == "pass" for check in (*promise, *reasons)):
+        where_same = "pass"
+    paired = paired_checks(found.rows, found.mqls, gate, found.baseline, where_same)
+    if found.own is not None:
+        paired.append(own_check(found.own[0], gate, found.own[1]))
+    if found.rows.won_accounts() < gate.min_wins:  # not enough for anything that rests on wins
+        promise = [replace(check, result="unclear") for check in promise]
+        paired = [_left_open(check) for check in paired]
     checks = [
-        *paired_checks(found.rows, found.mqls, gate),
+        *paired,
+        *promise,
         *audit_checks(old, new, prepared),
-        *reasons_checks(old, new, prepared, gate),
+        *reasons,
         *cost_checks(old, new, prepared, gate),
     ]
     return Verdict(
@@ -105,8 +129,12 @@ def judge(
         champion_version=champion.version,
         champion_digest=champion.digest,
         baseline=found.baseline,
-        why=found.why,
+        why=found.why + (SAME[where_same] if found.rows.is_same else ""),
         rows=len(found.rows.won),
-        wins=found.rows.won_leads(),
+        wins=found.rows.won_accounts(),
         checks=tuple(checks),
     )
+
+
+def _left_open(check: Check) -> Check:
+    return replace(check, result="unclear") if check.result == "fail" else check

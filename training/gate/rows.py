@@ -23,18 +23,25 @@ class GateRows:
     "Above 1 for rows that stand for thinned-out ones."
     account: np.ndarray
     "Account component: rows that are no independent evidence of one another."
-    lead: np.ndarray
-    "Id of the lead: several won rows of one are one won lead."
     champion: np.ndarray
     "The champion's probability."
     challenger: np.ndarray
     segments: Mapping[str, np.ndarray] = field(default_factory=dict)
     "Values of each attribute to compare by, as text."
 
-    def won_leads(self, rows: np.ndarray | None = None) -> int:
-        """Return how many leads won in the rows where the mask is true, or in all."""
+    def won_accounts(self, rows: np.ndarray | None = None) -> int:
+        """Return how many accounts won in the rows where the mask is true, or in all.
+
+        The leads of one deal are one win: accounts are what resamples draw, and what is independent
+        evidence. A lead without an account is one of its own.
+        """
         is_won = self.won > 0 if rows is None else rows & (self.won > 0)
-        return len(np.unique(self.lead[is_won]))
+        return len(np.unique(self.account[is_won]))
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the two are one model here: every score is the same."""
+        return bool(np.array_equal(self.champion, self.challenger))
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,17 @@ class MqlRows:
     "1.0 where the row is a win that could be found."
     champion: Flags
     challenger: Flags
+    asked_precision: float | None = None
+    "What the challenger's cutoff was to bring, where it was chosen by that."
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the MQLs of both, and the wins they find, are the same in number."""
+        pairs = (
+            (getattr(self.champion, name).sum(), getattr(self.challenger, name).sum())
+            for name in ("mqls", "won", "captured")
+        )
+        return all(one == other for one, other in pairs)
 
 
 def mqls_of_rows(
@@ -122,6 +140,7 @@ def mqls_of_weeks(
         placed(2, np.ones(len(wins))),
         flags(0, champion_mqls, "captured", champion[1]),
         flags(1, challenger_mqls, "captured_2", challenger[1]),
+        challenger[1].parameter.get("target_precision"),
     )
 
 

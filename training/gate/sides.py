@@ -6,17 +6,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
-from features.catalogue.catalogue import Catalogue
 from features.config import Config
-from features.snapshots import mondays
 from models.cutoff import Cutoff
 from models.scorer import Scorer
 from training.audit.audit import reads
 from training.cutoffs.cutoff import choose_cutoff
 from training.examples import Examples
 from training.fitting.fit import Choices, Fitted, fit_model
+from training.gate.asked import (
+    Side,
+    Unseen,
+    asked,
+    config_of,
+    not_to_be_asked,
+    own_scores,
+    unseen_by,
+    unseen_weeks,
+)
 from training.gate.rows import GateRows, MqlRows, mqls_of_weeks
 from training.gate.snapshots import examples_by, lacking, read_alike
 from training.replay import decided
@@ -32,18 +39,6 @@ HALVINGS = 40
 
 
 @dataclass(frozen=True)
-class Side:
-    """What stood for the champion said of the test part."""
-
-    probability: np.ndarray
-    "One a row of the test part."
-    weeks: ScoredWeeks
-    "The test weeks, for its replay."
-    cutoff: Cutoff | None
-    "None: wherever it brings as many MQLs as the challenger's."
-
-
-@dataclass(frozen=True)
 class Compared:
     """The rows both are judged on, and who stood for the champion."""
 
@@ -52,121 +47,78 @@ class Compared:
     "Who stood for the champion, and why."
     rows: GateRows
     mqls: MqlRows
-
-
-@dataclass(frozen=True)
-class _Served:
-    scorer: Scorer
-
-    def probability(self, snapshots: pd.DataFrame) -> np.ndarray:
-        return self.scorer.score(snapshots)["probability"].to_numpy()
+    own: tuple[GateRows, str] | None = None
+    """Where the recipe stood in: rows that the champion itself can be asked about, and since when
+    they are."""
 
 
 def compared(champion: Scorer, candidate: Candidate, prepared: Prepared) -> Compared:
     """Return the rows to judge by: of the champion's bundle, or of its recipe fitted anew.
 
-    The bundle is asked about snapshots from the day on that its data ended: it may have learnt
-    from the outcome of any earlier one. Where they hold too few wins, its recipe, fitted on the
-    challenger's fit rows, is asked about the whole test part.
+    The bundle is asked about what it did not learn from (`unseen_by`). Where that holds too few
+    wins, its recipe, fitted on the challenger's fit rows, is asked about the whole test part; it
+    learns from the same data as the challenger, so what is wrong with them shows in neither.
     """
-    evaluation, is_test = candidate.evaluation, prepared.split.is_test
-    since = _unseen_since(champion) if prepared.examples.is_dated else None
-    unseen = np.zeros(len(is_test), dtype=bool)
-    if since is not None:
-        unseen = is_test & (prepared.examples.as_of >= since.to_datetime64())
-    wins = prepared.examples.won_leads(unseen)
-    reason = _not_to_be_asked(champion, prepared) or _too_few(since, wins, prepared.config)
-    challenger, cutoff = evaluation.test_weeks, evaluation.cutoff
-    if reason or since is None:
-        side, rows = _recipe(champion, candidate, prepared), is_test
-        baseline: Baseline = "recipe"
-        why = f"{reason} So the champion's recipe, fitted on the challenger's fit rows, stood in."
-        if side.weeks is challenger:
-            why += " It is the challenger's own recipe, so their scores are the same."
-        is_unlike = side.cutoff is None
-    else:
-        side, rows = _bundle(champion, prepared), unseen
-        baseline = "champion"
-        why = (
-            f"The champion itself was asked, about leads from {since:%Y-%m-%d} on, when its data "
-            f"ended: neither model saw how these went, and {wins} of them won."
-        )
-        challenger = _from(since, challenger, prepared)
-        side = replace(side, weeks=_from(since, side.weeks, prepared))
-        is_unlike = _asks_otherwise(champion.cutoff, cutoff)
-        if is_unlike:
-            why += (
-                " The cutoffs follow different settings, so the champion's was moved to where it "
-                "brings as many MQLs as the challenger's."
-            )
+    least, reason = prepared.config.gate.min_wins, not_to_be_asked(champion, prepared)
+    found = [] if reason else unseen_by(champion, candidate, prepared)
+    enough = [unseen for unseen in found if unseen.wins >= least]
+    if enough or (found and candidate.kind == "recalibrated"):
+        return _by_bundle((enough or found)[0], champion, candidate, prepared)
+    most = max(found, key=lambda unseen: unseen.wins, default=None)
+    return _by_recipe(reason or _too_few(most, least), most, champion, candidate, prepared)
+
+
+def _by_bundle(
+    unseen: Unseen, champion: Scorer, candidate: Candidate, prepared: Prepared
+) -> Compared:
+    evaluation = candidate.evaluation
+    cutoff, weeks = evaluation.cutoff, unseen_weeks(unseen, evaluation.test_weeks, prepared)
+    side = asked(champion, prepared, unseen)
+    why = (
+        f"The champion itself was asked, {unseen.told}: neither model saw how these went, and "
+        f"{unseen.wins} accounts won."
+    )
     own = side.cutoff
-    if own is None or is_unlike:
-        own = _at_equal_volume(side.weeks, (challenger, cutoff))
-    scores = evaluation.test["probability"].to_numpy()
-    return Compared(
-        baseline,
-        why,
-        _rows(candidate, prepared, side.probability, scores, rows),
-        mqls_of_weeks((side.weeks, own), (challenger, cutoff)),
-    )
-
-
-def _unseen_since(champion: Scorer) -> pd.Timestamp | None:
-    """Return from when on no snapshot was known to the champion, nor an outcome it learnt from.
-
-    Bundles of before `data_until` was kept say when their newest matured snapshot was.
-    """
-    until = champion.facts.get("data_until")
-    if until is not None:
-        return pd.Timestamp(until) + pd.Timedelta(days=1)  # the fact names a day, not an instant
-    newest = champion.facts.get("window", {}).get("until")
-    if newest is None:
-        return None
-    return pd.Timestamp(newest) + pd.Timedelta(days=champion.horizon_days + 1)
-
-
-def _not_to_be_asked(champion: Scorer, prepared: Prepared) -> str:
-    """Return in a sentence why the bundle's scores would say nothing, "" if they do."""
-    missing = lacking(champion.catalogue, prepared)
-    if missing:
-        return f"The champion reads {_some(missing)}, which the data no longer have."
-    blocked = [
-        column
-        for column in prepared.audit.blocked()
-        if any(reads(feature, column) for feature in champion.catalogue.features)
-    ]
-    if blocked:
-        return (
-            f"The champion reads {_some(blocked)}, which the leakage audit now blocks: it would "
-            "look better on these rows than on new leads."
+    if own is None or asks_otherwise(own, cutoff):
+        own = _at_equal_volume(side.weeks, (weeks, cutoff))
+        why += (
+            " The cutoffs follow different settings, so the champion's was moved to where it "
+            "brings as many MQLs as the challenger's."
         )
-    if champion.horizon_days != prepared.config.training.horizon_days:
-        return "The champion predicts another horizon."
-    return ""
+    rows = _rows(candidate, prepared, side.probability, unseen.rows)
+    return Compared("champion", why, rows, mqls_of_weeks((side.weeks, own), (weeks, cutoff)))
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
-
-
-def _too_few(since: pd.Timestamp | None, wins: int, config: Config) -> str:
-    least = config.gate.min_wins
-    if since is None:
-        return "Nobody can tell which rows the champion has not seen."
-    if wins >= least:
-        return ""
-    return (
-        f"Of the leads that neither model saw (from {since:%Y-%m-%d} on, when the champion's data "
-        f"ended) {wins} won; {least} are needed to compare on them."
+def _by_recipe(
+    reason: str, unseen: Unseen | None, champion: Scorer, candidate: Candidate, prepared: Prepared
+) -> Compared:
+    evaluation, is_test = candidate.evaluation, prepared.split.is_test
+    side, weeks, cutoff = (
+        _recipe(champion, candidate, prepared),
+        evaluation.test_weeks,
+        evaluation.cutoff,
     )
+    why = f"{reason} So the champion's recipe, fitted on the challenger's fit rows, stood in."
+    if side.weeks is weeks:
+        why += " It is the challenger's own recipe, so their scores are the same."
+    own = side.cutoff or _at_equal_volume(side.weeks, (weeks, cutoff))
+    rows = _rows(candidate, prepared, side.probability, is_test)
+    further = None
+    if unseen is not None and unseen.rows.any():
+        probability = np.full(int(is_test.sum()), np.nan)
+        probability[unseen.rows[is_test]] = own_scores(champion, prepared, unseen.rows)
+        further = _rows(candidate, prepared, probability, unseen.rows), f"{unseen.since:%Y-%m-%d}"
+    mqls = mqls_of_weeks((side.weeks, own), (weeks, cutoff))
+    return Compared("recipe", why, rows, mqls, further)
 
 
-def _bundle(champion: Scorer, prepared: Prepared) -> Side:
-    examples = examples_by(champion.catalogue, prepared)
-    config = config_of(champion.catalogue, prepared.config, champion.cutoff.segment_by)
-    served, split = _Served(champion), prepared.split
-    weeks = weeks_of_test(examples, prepared.loaded.partitions, config, split, served, None)
-    return Side(served.probability(examples.snapshots[split.is_test]), weeks, champion.cutoff)
+def _too_few(unseen: Unseen | None, least: int) -> str:
+    if unseen is None:
+        return "Nobody can tell which rows the champion has not seen."
+    return (
+        f"Asked itself, {unseen.told}, the champion can be compared on {unseen.wins} won accounts; "
+        f"{least} are needed."
+    )
 
 
 def _recipe(champion: Scorer, candidate: Candidate, prepared: Prepared) -> Side:
@@ -219,33 +171,10 @@ def _cutoff_anew(
     )
 
 
-def config_of(catalogue: Catalogue, config: Config, cutoff_by: str | None) -> Config:
-    """Return the settings without segments that `catalogue` does not have."""
-
-    def held(name: str | None) -> str | None:
-        is_there = any(
-            name in (feature.name, feature.stream, feature.stream.partition(".")[2])
-            for feature in catalogue.features
-            if feature.dtype == "category"
-        )
-        return name if is_there else None
-
-    return config.model_copy(
-        update={
-            "compare": config.compare.model_copy(update={"segments": ()}),
-            "cutoff": config.cutoff.model_copy(update={"segment_by": held(cutoff_by)}),
-            "training": config.training.model_copy(
-                update={"calibrate_by": held(config.training.calibrate_by)}
-            ),
-        }
-    )
-
-
 def _rows(
     candidate: Candidate,
     prepared: Prepared,
     champion: np.ndarray,
-    challenger: np.ndarray,
     rows: np.ndarray,
 ) -> GateRows:
     """Return the examples where the mask `rows`, within the test part, is true."""
@@ -256,9 +185,8 @@ def _rows(
         test["won"].to_numpy()[taken],
         test["weight"].to_numpy()[taken],
         test["account"].to_numpy()[taken],
-        prepared.examples.snapshots["lead_id"].to_numpy(object)[rows],
         champion[taken],
-        challenger[taken],
+        test["probability"].to_numpy()[taken],
         {
             str(name): segments[name].astype("str").fillna(MISSING).to_numpy(object)
             for name in segments.columns
@@ -266,19 +194,8 @@ def _rows(
     )
 
 
-def _from(since: pd.Timestamp, weeks: ScoredWeeks, prepared: Prepared) -> ScoredWeeks:
-    """Return the weeks of which neither model saw anything; those before warm the replay up."""
-    if not prepared.examples.is_weekly:  # each lead is looked at once, so nothing to warm up
-        scored = weeks.scored[weeks.scored["as_of"] >= since].reset_index(drop=True)
-        own = weeks.wins[weeks.wins["lead_id"].isin(scored["lead_id"])]
-        return replace(weeks, scored=scored, wins=own, start=max(since, weeks.start))
-    if since <= weeks.start:
-        return weeks
-    first = mondays(since, weeks.until)[0]
-    return replace(weeks, start=pd.Timestamp(first), first_week_is_backlog=False)
-
-
-def _asks_otherwise(one: Cutoff, other: Cutoff) -> bool:
+def asks_otherwise(one: Cutoff, other: Cutoff) -> bool:
+    """Return whether the two were chosen by different settings."""
     return (one.policy, one.parameter, one.segment_by) != (
         other.policy,
         other.parameter,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from training.gate.checks import Check
+from training.gate.checks import CALLED, Check
 
 HEAD = ("check", "champion", "challenger", "worse by", "at most", "result")
 Write = Callable[[float], str]
@@ -13,22 +13,34 @@ Write = Callable[[float], str]
 def table_of(checks: Sequence[Check]) -> list[str]:
     """Return the checks as aligned lines, with what is to be said of each below it.
 
-    Negative is better; in brackets the limits that `worse by` lies between.
+    Negative is better; in brackets the limits that `worse by` lies between. The titles come again
+    where someone else stood for the champion.
 
     >>> for line in table_of([Check("precision", "pass", 0.3, 0.29, 0.01, -0.01, 0.015, 0.02)]):
     ...     print(line)
     check      champion  challenger  worse by                  at most     result
     precision  30.0%     29.0%       1.0 points (-1.0 to 1.5)  2.0 points  pass
     """
-    rows = [HEAD, *(cells_of(check) for check in checks)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+    rows: list[tuple[tuple[str, ...], str]] = []
+    against = None
+    for check in checks:
+        if check.against != against:
+            rows.append((head_of(check), ""))
+        against = check.against
+        rows.append((cells_of(check), check.told))
+    widths = [max(len(cells[place]) for cells, _ in rows) for place in range(len(HEAD))]
     lines = []
-    for row, check in zip(rows, [None, *checks], strict=True):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join(cells).rstrip())
-        if check is not None and check.told:
-            lines.append(f"    {check.told}")
+    for cells, told in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append("  ".join(padded).rstrip())
+        if told:
+            lines.append(f"    {told}")
     return lines
+
+
+def head_of(check: Check) -> tuple[str, ...]:
+    """Return the titles of the columns, which name whose the champion's figure is."""
+    return (HEAD[0], CALLED[check.against], *HEAD[2:])
 
 
 def cells_of(check: Check) -> tuple[str, ...]:
@@ -44,7 +56,7 @@ def cells_of(check: Check) -> tuple[str, ...]:
 
 def _units(name: str) -> tuple[Write, float, str]:
     """Return how to write the two figures, and the scale and unit of how much worse one is."""
-    if name in ("precision", "capture"):
+    if name in ("precision", "capture") or name.startswith("promised"):
         return "{:.1%}".format, 100, " points"
     if name == "latency":
         return lambda seconds: f"{seconds * 1e3:.2f} ms", 1, " times"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.catalogue.catalogue import Catalogue
 from models.scorer import Scorer
 
 SCORE = "probability"
@@ -15,6 +16,8 @@ MOST_VALUES = 20
 TENTHS = 10
 MISSING = 0
 "The band of leads without a value."
+FREQUENT_ACCOUNTS = 20
+"A value of so many accounts would have been known: the encoder asks for half as many."
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Bands:
     bounds: dict[str, npt.NDArray[np.float64]]
     "Of numbers: a band starts at each bound."
     vocabularies: dict[str, tuple[str, ...]]
+    catalogue: Catalogue
+    base_rate: float | None
+    "Share of the training rows that won; None where those are no leads of every Monday."
+    unlearnt: dict[str, float]
+    """Of categories: share of the reference's leads whose value is unknown, yet frequent there.
+
+    The vocabulary was learnt on those weeks, so such values were others then."""
 
     @property
     def width(self) -> int:
@@ -58,7 +68,12 @@ class Bands:
         features = scorer.catalogue.features
         families = (*(feature.family for feature in features), "score")
         concepts = (*(feature.concept for feature in features), SCORE)
-        return cls((*scorer.catalogue.names, SCORE), families, concepts, bounds, vocabularies)
+        is_at_age = scorer.facts.get("lead_age_days") is not None
+        return cls(
+            (*scorer.catalogue.names, SCORE), families, concepts, bounds, vocabularies,
+            scorer.catalogue, None if is_at_age else scorer.base_rate,
+            _unlearnt(snapshots, vocabularies, scorer.horizon_days),
+        )  # fmt: skip
 
     def count(
         self,
@@ -87,6 +102,27 @@ class Bands:
         numbers = values.to_numpy(np.float64)
         place = np.searchsorted(self.bounds[name], numbers, side="right") + 1
         return np.where(np.isnan(numbers), MISSING, place).astype(np.intp)
+
+
+def _unlearnt(
+    snapshots: pd.DataFrame, vocabularies: dict[str, tuple[str, ...]], horizon_days: float
+) -> dict[str, float]:
+    """Return the share of leads with a frequent value that the vocabulary lacks, by category.
+
+    Weeks of the last horizon had no labels yet, so their new values were not learnt.
+    """
+    as_of = snapshots["as_of"]
+    labelled = as_of <= as_of.max() - pd.Timedelta(days=horizon_days)
+    rows = snapshots[labelled] if labelled.any() else snapshots
+    account = rows["account_id"].fillna(rows["lead_id"])
+    found = {}
+    for name, known in vocabularies.items():
+        values = rows[name]
+        unknown = values[values.notna() & ~values.isin(known)]
+        accounts = account[unknown.index].groupby(unknown).nunique()
+        frequent = unknown.isin(accounts.index[accounts >= FREQUENT_ACCOUNTS])
+        found[name] = float(frequent.sum() / max(len(rows), 1))
+    return found
 
 
 def _tenths(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

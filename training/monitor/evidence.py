@@ -92,8 +92,16 @@ def weekly_wins(
     share = 1.0 / ages if by_snapshot else 1.0
     observed, expected = np.zeros(weeks), np.zeros(weeks)
     monday = rows["monday"].to_numpy()
-    probability, score = rows["probability"].to_numpy(), rows["raw_score"].to_numpy()
+    probability = rows["probability"].to_numpy()
     known_after = rows["known_after"].fillna(np.inf).to_numpy()
+    gone_after = (
+        rows["gone_after"].fillna(np.inf).to_numpy()
+        if "gone_after" in rows
+        else np.full(len(rows), np.inf)
+    )
+    # A win inside the horizon may be recorded after it: it counts then, as any other does.
+    is_late = (known_after >= ages * WEEK_DAYS) & np.isfinite(known_after)
+    told = np.where(is_late, monday + np.where(is_late, known_after, 0) // WEEK_DAYS, -1)
     account = pd.factorize(rows["account"])[0]
     residuals = np.zeros(account.max() + 1 if len(account) else 0)
     own = np.zeros(weeks)
@@ -103,17 +111,20 @@ def weekly_wins(
         for age in range(ages if week >= ages - 1 or not by_snapshot else 0):
             at = of_week.get(week - age, np.empty(0, np.int64))
             start, end = age * WEEK_DAYS, min((age + 1) * WEEK_DAYS, horizon_days)
-            # A late record of a win inside the horizon counts in the last week.
-            latest = end if age < ages - 1 else np.inf
-            at = at[known_after[at] >= start]
-            by = timing.share_by(np.full(len(at), end), score[at])
-            before = timing.share_by(np.full(len(at), start), score[at])
+            # Who is known by the week's end to have won before the snapshot is no open lead.
+            latest = (age + 1) * WEEK_DAYS
+            at = at[(known_after[at] >= start) & (gone_after[at] >= latest)]
+            by = timing.share_by(np.full(len(at), end))
+            before = timing.share_by(np.full(len(at), start))
             p = probability[at]
             chance = share * p * (by - before) / (1 - p * before)
             won = share * (known_after[at] < latest)
             observed[week] += won.sum()
             expected[week] += chance.sum()
             np.add.at(residuals, account[at], won - chance)
+        late = np.flatnonzero(told == week)
+        observed[week] += share * len(late)
+        np.add.at(residuals, account[late], share)
         own[week] = (residuals**2).sum()
     if by_snapshot:
         observed[: ages - 1] = expected[: ages - 1] = np.nan

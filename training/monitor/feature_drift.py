@@ -14,6 +14,8 @@ from training.monitor.finding import BY_LUCK, NEAR_WEEKS, RECENT_WEEKS, RESTLESS
 from training.monitor.weekly import ALL, NEW, Weekly
 
 Floats = npt.NDArray[np.float64]
+LEAST_REFERENCE = 39
+"Weeks of reference, three quarters, that a drift needs to be an alarm."
 
 
 def drift_findings(weekly: Weekly, reference: int) -> Iterator[Finding]:
@@ -32,8 +34,10 @@ def drift_findings(weekly: Weekly, reference: int) -> Iterator[Finding]:
     for concept, features in moved.items():
         psi = max(features.values())
         size = "large" if psi >= LARGE else "notable"
+        # Fewer weeks have not seen what a quarter does to them.
+        is_alarm = psi >= LARGE and reference >= LEAST_REFERENCE
         yield Finding(
-            "score_drift" if concept == SCORE else "feature_drift", concept, psi >= LARGE, psi,
+            "score_drift" if concept == SCORE else "feature_drift", concept, is_alarm, psi,
             f"{named(concept, features)}: spread otherwise than in training "
             f"(PSI {psi:.2f}, {size})",
             "Look at what changed in the source; if it is to stay, retrain: closedwon retrain",

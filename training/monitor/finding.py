@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, poisson
 
 BY_LUCK = 1e-6
 "How likely luck may be: some hundred figures are looked at each week."
@@ -40,6 +40,20 @@ class Finding:
     def key(self) -> str:
         """The finding's name from run to run."""
         return f"{self.kind}:{self.subject}"
+
+
+def is_luck(observed: float, expected: float, restless: float) -> bool:
+    """Return whether a count may be luck, given its variance over what is expected.
+
+    By the exact tail of a Poisson count: a normal limit would let nothing pass for little.
+
+    >>> is_luck(0, 10, 1), is_luck(0, 20, 1), is_luck(0, 20, 3)
+    (True, False, True)
+    """
+    count, mean = observed / restless, expected / restless
+    is_few = observed < expected
+    tail = poisson.cdf(np.ceil(count), mean) if is_few else poisson.sf(np.floor(count) - 1, mean)
+    return bool(tail > BY_LUCK / 2)
 
 
 def named(concept: str, sizes: Mapping[str, float]) -> str:

@@ -14,6 +14,41 @@ Rises = dict[str, tuple[float, float]]
 "Of features: share of leads before, and now."
 UNKNOWN_SHARE, MISSING_SHARE = 0.05, 0.10
 "Rise of the share of leads, in points, that is worth a person's time."
+BASE_RATE_FACTOR = 2.0
+TOGETHER = 2.0
+"Variance of the wins of leads over that of lone ones."
+
+
+def unlearnt_findings(weekly: Weekly, reference: int) -> Iterator[Finding]:
+    """Yield what the champion's own training weeks hold and it cannot have learnt from.
+
+    They are read from today's data: a value renamed in all rows, or the wrong rows, look calm from
+    week to week.
+    """
+    bands = weekly.bands
+    concept_of = dict(zip(bands.names, bands.concepts, strict=True))
+    for name, share in bands.unlearnt.items():
+        if share >= UNKNOWN_SHARE:
+            yield Finding(
+                "unknown_category", concept_of[name], True, round(share, 3),
+                f"{name}: {share:.0%} of leads have a value the model does not know, in the very "
+                "weeks it was trained on",
+                "Mend the mapping in [tables], or the export: a value was renamed",
+                evidence={"reference_share": {name: round(share, 3)}},
+            )  # fmt: skip
+    before = weekly.rows[weekly.rows["monday"] < reference]
+    if not bands.base_rate or before.empty:
+        return
+    mean, wins = float(before["probability"].mean()), bands.base_rate * before["lead"].nunique()
+    ratio = float(np.log(max(mean, 1e-9) / bands.base_rate))
+    # By how much the log of so many wins is known; leads of an account win together.
+    if abs(ratio) > max(np.log(BASE_RATE_FACTOR), LIMIT * np.sqrt(TOGETHER / max(wins, 1e-9))):
+        yield Finding(
+            "base_rate", "probability", True, round(abs(ratio), 3),
+            f"the mean probability of the weeks before the model's data ended is {mean:.1%}; "
+            f"{bands.base_rate:.1%} of the leads it was trained on won: the data are others",
+            "Mend the mapping in [tables], or the export",
+        )  # fmt: skip
 
 
 def gap_findings(weekly: Weekly, reference: int) -> Iterator[Finding]:

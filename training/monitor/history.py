@@ -11,6 +11,7 @@ from typing import Any
 
 from features.errors import InputError
 from features.outputs import written_aside
+from training.monitor.latest import LatestResult
 
 FOLDER = Path(".closedwon") / "monitor"
 HISTORY = FOLDER / "history.jsonl"
@@ -18,31 +19,60 @@ LATEST = FOLDER / "latest.json"
 
 
 def read_history(root: Path) -> list[dict[str, Any]]:
-    """Return the runs told so far, oldest first; a line cut short by a crash is left out."""
+    """Return the runs told so far, oldest first; a damaged line is left out."""
     path = root / HISTORY
     if not path.exists():
         return []
     runs = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(json.JSONDecodeError):  # cut short by a crash
-            runs.append(json.loads(line))
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError, RecursionError):
+            run = json.loads(line)
+            if _is_run(run):
+                runs.append(run)
     return runs
+
+
+def _is_run(run: Any) -> bool:
+    return (
+        isinstance(run, dict)
+        and all(isinstance(run.get(name), str) for name in ("model", "data_until"))
+        and isinstance(run.get("alarms"), list)
+        and all(
+            isinstance(alarm, dict)
+            and all(isinstance(alarm.get(name), str) for name in ("key", "since"))
+            for alarm in run["alarms"]
+        )
+    )
 
 
 def told_before(
     runs: Sequence[dict[str, Any]], model: str, data_until: str
 ) -> tuple[dict[str, str], bool]:
-    """Return since when each alarm of the run before stands, and whether these data were seen.
+    """Return since when each alarm told before stands, and whether these data were seen.
 
-    The run before: the newest on older data of the same model. Another model begins anew.
+    Told before: in the run before, the newest on older data of the same model, or in any on the
+    same data. Another model begins anew.
     """
     of_model = [run for run in runs if run["model"] == model]
-    is_again = any(run["data_until"] == data_until for run in of_model)
+    again = [run for run in of_model if run["data_until"] == data_until]
     earlier = [run for run in of_model if run["data_until"] < data_until]
-    if not earlier:
-        return {}, is_again
-    newest = max(earlier, key=lambda run: str(run["data_until"]))
-    return {alarm["key"]: alarm["since"] for alarm in newest["alarms"]}, is_again
+    newest = max((run["data_until"] for run in earlier), default=None)
+    # The last of several on the same data knows what all of them told.
+    before = [run for run in earlier if run["data_until"] == newest][-1:]
+    told = {alarm["key"]: alarm["since"] for run in [*before, *again] for alarm in run["alarms"]}
+    return told, bool(again)
+
+
+def read_latest(root: Path) -> dict[str, Any] | None:
+    """Return the newest result of the champion; None where there is none that can be read."""
+    path = root / LATEST
+    try:
+        content = path.read_bytes()
+        LatestResult.model_validate_json(content)
+    except (OSError, ValueError):  # none yet, damaged, or written by another closedwon
+        return None
+    result: dict[str, Any] = json.loads(content)
+    return result
 
 
 def add_run(root: Path, run: dict[str, Any]) -> None:

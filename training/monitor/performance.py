@@ -22,6 +22,8 @@ RECENT_WEEKS = 4
 LEARNT_WEEKS = 39
 "Mondays that a correction of the probabilities is learnt from: three horizons."
 FEWEST_WINS = 5
+LEAST_MATURED = 0.5
+"Share of a month's horizons that is over before its wins are held against the expected ones."
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Cohort:
     ratio: float
     ratio_low: float
     ratio_high: float
-    "Observed over expected with its 90% interval by account; NaN with too few wins."
+    "Observed over expected, its 90% interval by account; NaN with few wins or not half matured."
     log_loss: float
     auc: float
     "NaN until every row is matured."
@@ -79,7 +81,8 @@ class Cohort:
 def outcomes_of(weekly: Weekly, horizon_days: float, weeks: int = LEARNT_WEEKS) -> Outcomes:
     """Return what is known at the newest Monday of the newest Mondays' snapshots."""
     last = len(weekly.mondays) - 1
-    rows = weekly.rows[weekly.rows["monday"] >= last - weeks]
+    rows = weekly.open_rows()
+    rows = rows[rows["monday"] >= last - weeks]
     age = 7.0 * (last - rows["monday"].to_numpy())
     days = rows["days_to_win"].to_numpy()
     exposure = np.minimum(age, horizon_days)
@@ -118,9 +121,10 @@ def _cross_entropy(truth: Floats, told: Floats) -> Floats:
 def cohorts(weekly: Weekly, timing: TimeToWin, horizon_days: float) -> list[Cohort]:
     """Return the months of the Mondays, oldest first; those partly matured as far as they are."""
     outcomes = outcomes_of(weekly, horizon_days, weeks=len(weekly.mondays))
-    rows = weekly.rows
+    rows = weekly.open_rows()
     months = pd.Series(weekly.mondays[rows["monday"]].astype("datetime64[M]").astype(str))
-    by_now = timing.share_by(outcomes.exposure_days, outcomes.raw_score)
+    # Without scores: of those that the forest was fitted on, wins of low scores are its late ones.
+    by_now = timing.share_by(outcomes.exposure_days)
     probability = rows["probability"].to_numpy()
     found = []
     for month, at in months.groupby(months).indices.items():
@@ -132,7 +136,8 @@ def cohorts(weekly: Weekly, timing: TimeToWin, horizon_days: float) -> list[Coho
         a_monday = 1.0 / len(np.unique(mondays))
         accounts = np.asarray(outcomes.account)[at]
         ratio, low, high = float("nan"), float("nan"), float("nan")
-        if expected.sum() > 0 and pd.unique(accounts[won > 0]).size >= FEWEST_WINS:
+        is_told = matured >= LEAST_MATURED and expected.sum() > 0
+        if is_told and pd.unique(accounts[won > 0]).size >= FEWEST_WINS:
             ratio = float(won.sum() / expected.sum())
             low, high = (bound / expected.sum() for bound in count_interval(accounts[won > 0]))
         is_ended = matured >= 1

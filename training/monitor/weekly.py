@@ -21,7 +21,8 @@ from features.parts.partitions import Part, Partitions
 from features.snapshots import Past, lead_weeks
 from features.tables import Tables
 from models.scorer import Scorer
-from training.labels import SECONDS_A_DAY, label_snapshots
+from training.labels import SECONDS_A_DAY, label_snapshots, nearest_win
+from training.monitor.absent import absent_sources
 from training.monitor.bands import Bands
 from training.part_examples import ROWS_AT_ONCE, attributed
 
@@ -45,14 +46,17 @@ class Weekly:
     rows: pd.DataFrame
     """A row per lead scored and Monday: `lead` and `account` (codes), `monday` (its number),
     `raw_score`, `probability`, `qualified`, `is_new`, `days_to_win` (NaN: no win in the horizon,
-    so far), `known_after` (days from the Monday until that win was recorded) and, where the
-    calibration has segments, `segment`."""
+    so far), `known_after` (days from the Monday until that win was recorded), `gone_after` (days
+    until it was recorded that the lead had won before the Monday; NaN: it had not, or nobody knows)
+    and, where the calibration has segments, `segment`."""
     events: pd.DataFrame
     "Events recorded in the week before each Monday: a column a type."
     arrivals: Floats
     "Leads recorded in the week before each Monday."
     verdicts: pd.DataFrame
     "`monday` by which it was known, `account`, `verdict`, `reason_code`; a row each."
+    absent: tuple[str, ...] = ()
+    "Tables, columns and event types that the model reads and the data do not hold."
 
     def until(self, count: int) -> Weekly:
         """Return the first `count` Mondays, with the wins recorded before the last of them."""
@@ -60,6 +64,8 @@ class Weekly:
         elapsed = 7.0 * (count - 1 - rows["monday"])
         is_unknown = ~(rows["known_after"] < elapsed)
         rows.loc[is_unknown, ["days_to_win", "known_after"]] = np.nan
+        if "gone_after" in rows:
+            rows.loc[~(rows["gone_after"] < elapsed), "gone_after"] = np.nan
         return Weekly(
             self.mondays[:count],
             self.bands,
@@ -69,7 +75,17 @@ class Weekly:
             self.events.iloc[:count],
             self.arrivals[:count],
             self.verdicts[self.verdicts["monday"] < count],
+            self.absent,
         )
+
+    def open_rows(self) -> pd.DataFrame:
+        """Return `rows` without leads that are known to have won before the Monday.
+
+        Training leaves them out as well: they are neither a success nor a failure to predict.
+        """
+        if "gone_after" not in self.rows:
+            return self.rows
+        return self.rows[self.rows["gone_after"].isna()].reset_index(drop=True)
 
 
 def gather_weeks(
@@ -110,6 +126,7 @@ def gather_weeks(
     return Weekly(
         mondays, bands, counts, accounts, everything, totals, arrivals,
         pd.concat(verdicts, ignore_index=True),
+        absent_sources(scorer.catalogue, partitions.manifest.contents),
     )  # fmt: skip
 
 
@@ -135,7 +152,7 @@ def _scored(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield the index and the scored rows of a part, piece by piece, and add to `counts`."""
     index = lead_weeks(part.tables, config.population, mondays)
-    wins = _wins(part, index, config)
+    wins = _wins(part, index, config, scorer.horizon_days)
     past = Past.of(part.tables, scorer.catalogue)
     for first in range(0, max(len(index), 1), ROWS_AT_ONCE):
         piece = index.iloc[first : first + ROWS_AT_ONCE].reset_index(drop=True)
@@ -154,7 +171,7 @@ def _scored(
             "is_new": is_new,
             **{
                 name: wins[name].to_numpy()[first : first + len(piece)]
-                for name in ("days_to_win", "known_after")
+                for name in ("days_to_win", "known_after", "gone_after")
             },
         }
         if segments is not None:
@@ -162,13 +179,9 @@ def _scored(
         yield piece, pd.DataFrame(columns)
 
 
-def _wins(part: Part, index: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Return `days_to_win` and `known_after` of each row of `index`, as far as recorded.
-
-    Rows whose lead had won before, unknown to anybody, are no open leads: they count as never won.
-    """
+def _wins(part: Part, index: pd.DataFrame, config: Config, horizon_days: int) -> pd.DataFrame:
+    """Return `days_to_win`, `known_after` and `gone_after` of each row of `index`."""
     attribution = attributed(part.tables, config)
-    horizon_days = config.training.horizon_days
     until = part.tables.data_until
     # As if all were matured: which part of a horizon is over is asked later, instant by instant.
     labelled = label_snapshots(
@@ -183,8 +196,16 @@ def _wins(part: Part, index: pd.DataFrame, config: Config) -> pd.DataFrame:
         {
             "days_to_win": np.where(is_known, days, np.nan),
             "known_after": np.where(is_known, np.maximum(known_after, days), np.nan),
+            "gone_after": _gone_after(index, attribution),
         }
     )
+
+
+def _gone_after(index: pd.DataFrame, attribution: pd.DataFrame) -> Floats:
+    """Return the days until a win before `as_of` was recorded, NaN without such a win."""
+    last_win = nearest_win(index, attribution, "backward", allow_exact_matches=False)
+    late = (last_win["closed_recorded_at"] - index["as_of"]).dt.total_seconds() / SECONDS_A_DAY
+    return np.asarray(late.where(late >= 0), dtype=np.float64)
 
 
 def _by_week(instants: pd.Series, mondays: npt.NDArray[np.datetime64]) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.gate.words import HEAD, cells_of
+from training.gate.words import cells_of, head_of
 
 if TYPE_CHECKING:
     from training.gate.gate import Verdict
@@ -25,9 +25,13 @@ def gate_section(verdict: Verdict) -> dict[str, Any]:
         "why": verdict.why,
         "rows": f"{verdict.rows:,}",
         "wins": f"{verdict.wins:,}",
-        "head": HEAD,
         "checks": [
-            {"cells": cells_of(check), "result": check.result, "told": check.told}
-            for check in verdict.checks
+            {
+                "head": head_of(check) if before is None or before.against != check.against else (),
+                "cells": cells_of(check),
+                "result": check.result,
+                "told": check.told,
+            }
+            for before, check in zip((None, *verdict.checks), verdict.checks, strict=False)
         ],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from training.monitor.history import LATEST
+from training.monitor.history import read_latest
 from training.report.charts import ACCENT, INK, QUIET, svg
 from training.report.pages import write_page
 
 WARN = "#b3541e"
 TYPES_SHOWN = 6
+SHORT_DAYS = 200
+"Ticks of fewer days tell the day; the month would be told twice."
 
 
 def write_monitor_page(result: Mapping[str, Any], page: Path) -> Path:
@@ -24,12 +25,12 @@ def write_monitor_page(result: Mapping[str, Any], page: Path) -> Path:
     return write_page("monitor.html.j2", {"watch": monitor_section(result)}, page)
 
 
-def latest_section(root: Path) -> dict[str, Any] | None:
-    """Return the section of the newest result under `root`; None where nobody has watched yet."""
-    path = root / LATEST
-    if not path.exists():
+def latest_section(root: Path, champion: str) -> dict[str, Any] | None:
+    """Return the section of the newest result under `root`; None unless it is `champion`'s."""
+    result = read_latest(root)
+    if result is None or result["model_version"] != champion:
         return None
-    return monitor_section(json.loads(path.read_text(encoding="utf-8")))
+    return monitor_section(result)
 
 
 def monitor_section(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,11 +39,12 @@ def monitor_section(result: Mapping[str, Any]) -> dict[str, Any]:
 
     course = result["course"]
     charts = {
-        "wins": ("Wins of each week, as recorded and as the scores before them expect. "
-                 "The line marks the end of the training data.", wins(course)),
-        "evidence": ("Evidence, week by week, that wins differ from the promise. Above the dashed "
-                     "line it needs a person; by luck that happens less than once in "
-                     f"{course['threshold']:,.0f} weeks a line.", evidence(course)),
+        "wins": ("Wins of each week, as recorded (bars) and as the scores before them expect "
+                 "(line). The dotted line marks the end of the training data: left of it the model "
+                 "knew the outcomes, so that it expects them well is no merit.", wins(course)),
+        "evidence": ("Do wins differ from the promise? An alarm at this height would be false "
+                     "about once in so many weeks. Above the dashed line, "
+                     f"{course['threshold']:,.0f} weeks, it needs a person.", evidence(course)),
         "scores": ("Mean probability of all open leads, by week.", scores(course)),
         "mqls": ("Leads that crossed the cutoff for the first time, by week.", mqls(course)),
         "drifted": ("What is spread otherwise than in training, told by the feature that moved "
@@ -53,8 +55,8 @@ def monitor_section(result: Mapping[str, Any]) -> dict[str, Any]:
                    "Open dots: not all is known yet.", months(result["months"])),
     }  # fmt: skip
     return {
-        **{name: result[name] for name in ("model_version", "data_until", "trained_until", "weeks",
-                                           "alarms", "notes")},
+        **{name: result[name] for name in ("model_version", "in_use", "data_until", "data_age",
+                                           "trained_until", "weeks", "alarms", "notes")},
         "estimated": result["estimated"],
         "months": result["months"],
         "pictures": [
@@ -78,8 +80,11 @@ def _end_of_training(course: Mapping[str, Any]) -> Any:
     return alt.Chart(at).mark_rule(color=INK, strokeDash=[2, 3]).encode(x="week:T")
 
 
-def _x() -> Any:
-    return alt.X("week:T", title=None, axis=alt.Axis(format="%b %y", tickCount=8))
+def _x(weeks: pd.Series | pd.DatetimeIndex) -> Any:
+    """Return the axis of these weeks: a month has several ticks where they are few."""
+    is_short = (weeks.max() - weeks.min()).days < SHORT_DAYS
+    axis = alt.Axis(format="%-d %b" if is_short else "%b %y", tickCount=6, labelOverlap=True)
+    return alt.X("week:T", title=None, axis=axis)
 
 
 def wins(course: Mapping[str, Any]) -> Any:
@@ -89,9 +94,9 @@ def wins(course: Mapping[str, Any]) -> Any:
     if rows.empty:
         return None
     bars = alt.Chart(rows).mark_bar(color=QUIET, size=4).encode(
-        x=_x(), y=alt.Y("observed:Q", title="Wins a week")
+        x=_x(rows["week"]), y=alt.Y("observed:Q", title="Wins a week")
     )  # fmt: skip
-    line = alt.Chart(rows).mark_line(color=ACCENT).encode(x=_x(), y="expected:Q")
+    line = alt.Chart(rows).mark_line(color=ACCENT).encode(x="week:T", y="expected:Q")
     return bars + line + _end_of_training(course)
 
 
@@ -109,8 +114,8 @@ def evidence(course: Mapping[str, Any]) -> Any:
         ]
     ).assign(week=lambda frame: pd.to_datetime(frame["week"]))
     lines = alt.Chart(rows).mark_line(point=n < 3).encode(
-        x=_x(),
-        y=alt.Y("e:Q", title="Evidence, to 1", scale=alt.Scale(type="log")),
+        x=_x(rows["week"]),
+        y=alt.Y("e:Q", title="Weeks for one false alarm", scale=alt.Scale(type="log")),
         color=alt.Color("what:N", title=None, legend=alt.Legend(orient="bottom", columns=2)),
     )  # fmt: skip
     limit = alt.Chart(pd.DataFrame({"e": [course["threshold"]]}))
@@ -122,7 +127,7 @@ def scores(course: Mapping[str, Any]) -> Any:
     rows = _weeks(course, mean=course["mean_probability"])
     y = alt.Y("mean:Q", title="Mean probability", axis=alt.Axis(format=".1%"),
               scale=alt.Scale(zero=False))  # fmt: skip
-    line = alt.Chart(rows).mark_line(color=ACCENT).encode(x=_x(), y=y)
+    line = alt.Chart(rows).mark_line(color=ACCENT).encode(x=_x(rows["week"]), y=y)
     return line + _end_of_training(course)
 
 
@@ -132,7 +137,7 @@ def mqls(course: Mapping[str, Any]) -> Any:
     if not rows["mqls"].any():
         return None
     bars = alt.Chart(rows).mark_bar(color=QUIET, size=4).encode(
-        x=_x(), y=alt.Y("mqls:Q", title="MQLs a week")
+        x=_x(rows["week"]), y=alt.Y("mqls:Q", title="MQLs a week")
     )  # fmt: skip
     return bars + _end_of_training(course)
 
@@ -168,7 +173,7 @@ def events(course: Mapping[str, Any]) -> Any:
         pd.DataFrame({"week": weeks, "type": name, "level": levels[name]}) for name in shown
     )
     lines = alt.Chart(rows).mark_line().encode(
-        x=_x(),
+        x=_x(weeks),
         y=alt.Y("level:Q", title="Times as usual"),
         color=alt.Color("type:N", title=None, sort=shown,
                         legend=alt.Legend(orient="bottom", columns=3)),

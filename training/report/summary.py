@@ -41,7 +41,8 @@ def summary_lines(trained: Training) -> list[str]:
         lines += ["", *wrapped(f"Against the rules: {verdict}")]
     if trained.verdict is not None:
         lines += ["", *trained.verdict.lines()]
-    lines += [line for warning in facts["warnings"] for line in wrapped(f"Mind: {warning}")]
+    warnings = [*facts["warnings"], *trained.notes]
+    lines += [line for warning in warnings for line in wrapped(f"Mind: {warning}")]
     lines += ["", f"Report: {trained.report}", f"MLflow run: {registered.run_id}"]
     if trained.rejects:
         lines.append(f"Rows set aside: {', '.join(str(path) for path in trained.rejects)}")

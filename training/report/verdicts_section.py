@@ -156,8 +156,8 @@ def drawn_otherwise(effect: ExplorationEffect) -> str:
     told = []
     if count:
         told.append(
-            f"{count:,} leads are in neither group: they had another account, or none, at another "
-            "time, and that one was drawn."
+            f"{count:,} leads are in neither group: at another time they had another account, or "
+            "none, and were drawn then."
         )
     if stray:
         told.append(

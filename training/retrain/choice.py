@@ -1,4 +1,19 @@
-"""Which of the two to offer: a new model, or the champion with a new calibration."""
+"""What to offer: a new model, the champion with a new calibration, or nothing.
+
+The question is put on the rows whose outcome matured since the champion was trained. Whatever is
+learnt from them for the comparison, is learnt from other accounts than those it is tried on. A gain
+is clear if it exceeds one standard error, accounts taken whole. In this order:
+
+1. A new forest ranks these rows clearly better than the champion's, both calibrated anew, so that
+   the level of the scores plays no part: *trained*.
+2. The champion recalibrated is clearly better than the champion as it is: *recalibrated*. It keeps
+   its reasons, and brings no surprises.
+3. The new forest may save more than MARGIN of the log loss, by the upper end of its interval, so
+   it cannot be said that the champion's ranking holds: *trained*, and the gate decides.
+4. Otherwise the *champion* is fine as it is, and no version is made.
+
+With too few newly matured wins, or where the champion cannot be recalibrated: *trained*.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +21,83 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from models.cutoff import Estimate
 from training.fitting.boost import Rows, booster_parameters, raw_scores, recency_weights, refit
 from training.fitting.calibrate import fit_calibration
 from training.metrics import is_clear_gain, resamples, row_log_loss, with_intervals
-from training.retrain.unseen import Unseen, unseen_by
+from training.retrain.unseen import (
+    FOLDS,
+    Unseen,
+    account_fold,
+    known_before_test,
+    recalibrated_on,
+    unseen_by,
+)
 
 if TYPE_CHECKING:
+    from features.config import TrainingConfig
     from models.scorer import Scorer
     from training.candidate import Candidate, Prepared
 
-FOLDS = 4
+MARGIN = 0.02
+"Share of the champion's log loss: a ranking that no forest beats by more than this still holds."
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is offered to the gate, and why."""
+    """What is offered to the gate, and why. Losses are of the newly matured rows."""
 
-    chosen: Literal["trained", "recalibrated"]
+    chosen: Literal["trained", "recalibrated", "champion"]
+    "The champion: it is fine as it is, nothing is offered."
     why: str
     new_wins: int | None = None
     "Won leads whose outcome matured since the champion was trained; None where it can't be told."
     new_rows: int | None = None
     champion_as_is: float | None = None
-    "Its log loss on the newly matured rows with the calibration it has."
+    "The champion's log loss."
     champion_recalibrated: float | None = None
-    "The same forest, calibrated on other accounts of these rows."
-    trained_recalibrated: float | None = None
+    "Recalibrated as it would be shipped, on other accounts of these rows."
+    champion_calibrated_anew: float | None = None
+    "Its forest with a calibration that knows nothing but other accounts of these rows."
+    trained_calibrated_anew: float | None = None
     "A forest of the new recipe that did not see the row's account here, calibrated likewise."
     gain: Estimate | None = None
     "How much less log loss the new forest has than the champion's, as a share of that."
+    recalibration_gain: Estimate | None = None
+    "How much less the champion recalibrated has than as it is, as a share of that."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choice as JSON values."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the newly matured rows say."""
+
+    wins: int
+    losses: dict[str, float]
+    "By the name of their field of `Choice`."
+    gain: Estimate
+    recalibration_gain: Estimate
+    is_ranked_better: bool
+    is_recalibrated_better: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the champion's ranking was shown to be no worse than the margin."""
+        return self.gain.high is not None and self.gain.high <= MARGIN
+
+
 def choose_kind(
     champion: Scorer, trained: Candidate, prepared: Prepared, own: Prepared | str
 ) -> tuple[Choice, Unseen | None]:
-    """Return what to offer: the recalibrated champion wherever its ranking still holds.
+    """Return what to offer, by the rules above, and the rows it was chosen on.
 
-    It keeps its reasons, and brings no surprises. Its ranking holds unless a forest that learnt
-    from the newly matured rows of other accounts ranks these rows clearly better. Both are
-    calibrated on the same accounts, so that the level of the scores plays no part. The new forest
-    may see other accounts of the same weeks, since with labels a horizon late no later weeks would
-    be left to compare on. `own` is `prepared` as the champion reads it, or why it can't.
+    The new forest may see other accounts of the same weeks, since with labels a horizon late no
+    later weeks would be left to compare on. `own` is `prepared` as the champion reads it, or why
+    it can't.
     """
     if isinstance(own, str):
         return Choice("trained", f"{own} So the champion cannot be recalibrated."), None
@@ -63,43 +107,66 @@ def choose_kind(
     if unseen.wins < least:
         why = (
             f"{unseen.wins} won leads have matured since the champion was trained; it takes "
-            f"{least} to recalibrate it."
+            f"{least} to recalibrate it, or to say that it still holds. So the newly trained model "
+            "is offered."
         )
         return Choice("trained", why, unseen.wins, new_rows), None
-    examples, rows = prepared.examples, unseen.rows
-    won, weight, account = examples.won[rows], examples.weight[rows], examples.account[rows]
-    fold = account_fold(examples.snapshots[rows])
-    raw_by = {
-        "champion": unseen.raw_score[rows],
-        "trained": _new_forest(trained, prepared, rows, fold),
-    }
-    losses = {
-        name: row_log_loss(won, _calibrated(raw, won, weight, account, fold))
-        for name, raw in raw_by.items()
-    }
-    told = {name: float(np.average(loss, weights=weight)) for name, loss in losses.items()}
-    segments = champion.calibration.segments_of(own.examples.snapshots[rows])
-    as_is = champion.calibration.probability(raw_by["champion"], segments)
-    is_better = is_clear_gain(losses["champion"] - losses["trained"], weight, account)
-    gain = _gain(losses, weight, account, prepared)
+    found = _compared(champion, trained, prepared, own, unseen)
+    chosen = _chosen(found)
+    why = _why(found)
+    if chosen == "recalibrated" and known_before_test(unseen, own) is None:
+        why += (
+            f" Fewer than {least} of these wins were known before the test weeks. So the figures "
+            "of the test weeks are with a calibration that learnt from other accounts of those "
+            "same weeks: how it holds in later weeks they do not show."
+        )
     choice = Choice(
-        chosen="trained" if is_better else "recalibrated",
-        why=_why(is_better, gain, unseen.wins),
+        chosen=chosen,
+        why=why,
         new_wins=unseen.wins,
         new_rows=new_rows,
-        champion_as_is=float(np.average(row_log_loss(won, as_is), weights=weight)),
-        champion_recalibrated=told["champion"],
-        trained_recalibrated=told["trained"],
-        gain=gain,
+        gain=found.gain,
+        recalibration_gain=found.recalibration_gain,
+        **found.losses,
     )
     return choice, unseen
 
 
-def account_fold(snapshots: pd.DataFrame, folds: int = FOLDS) -> np.ndarray:
-    """Return a fold for each snapshot, the same for all of an account, or of a lead without one."""
-    named = snapshots["account_id"].astype(object)
-    named = named.where(named.notna(), snapshots["lead_id"].astype(object))
-    return np.asarray(pd.util.hash_array(named.to_numpy(object)) % np.uint64(folds), dtype=int)
+def _compared(
+    champion: Scorer, trained: Candidate, prepared: Prepared, own: Prepared, unseen: Unseen
+) -> _Found:
+    examples, rows = prepared.examples, unseen.rows
+    won, weight, account = examples.won[rows], examples.weight[rows], examples.account[rows]
+    everywhere = account_fold(examples.account)
+    fold, raw = everywhere[rows], unseen.raw_score[rows]
+    new_raw = _new_forest(trained, prepared, rows, fold)
+    segments = champion.calibration.segments_of(own.examples.snapshots[rows])
+    probabilities = {
+        "champion_as_is": champion.calibration.probability(raw, segments),
+        "champion_recalibrated": _recalibrated(champion, own, unseen, everywhere),
+        "champion_calibrated_anew": _calibrated(raw, won, weight, account, fold),
+        "trained_calibrated_anew": _calibrated(new_raw, won, weight, account, fold),
+    }
+    loss = {name: row_log_loss(won, found) for name, found in probabilities.items()}
+    ranking = (loss["champion_calibrated_anew"], loss["trained_calibrated_anew"])
+    level = (loss["champion_as_is"], loss["champion_recalibrated"])
+    training = prepared.config.training
+    return _Found(
+        wins=unseen.wins,
+        losses={name: float(np.average(of_row, weights=weight)) for name, of_row in loss.items()},
+        gain=_saved(*ranking, weight, account, training),
+        recalibration_gain=_saved(*level, weight, account, training),
+        is_ranked_better=is_clear_gain(ranking[0] - ranking[1], weight, account),
+        is_recalibrated_better=is_clear_gain(level[0] - level[1], weight, account),
+    )
+
+
+def _chosen(found: _Found) -> Literal["trained", "recalibrated", "champion"]:
+    if found.is_ranked_better:
+        return "trained"
+    if found.is_recalibrated_better:
+        return "recalibrated"
+    return "champion" if found.holds else "trained"
 
 
 def _new_forest(
@@ -140,33 +207,76 @@ def _calibrated(
     return probability
 
 
-def _gain(
-    losses: dict[str, np.ndarray], weight: np.ndarray, account: np.ndarray, prepared: Prepared
+def _recalibrated(champion: Scorer, own: Prepared, unseen: Unseen, fold: np.ndarray) -> np.ndarray:
+    """Return the unseen rows' probabilities, each recalibrated on the other folds' outcomes."""
+    until = own.loaded.data_until
+    assert until is not None  # or no row could be told to be new
+    segments = champion.calibration.segments_of(own.examples.snapshots)
+    probability = np.full(len(fold), np.nan)
+    for number in range(FOLDS):
+        of_fold = unseen.rows & (fold == number)
+        if not of_fold.any():
+            continue
+        others = unseen.rows & (fold != number)
+        calibration = recalibrated_on(champion, unseen, own, until, others)
+        of_segment = None if segments is None else segments[of_fold]
+        probability[of_fold] = calibration.probability(unseen.raw_score[of_fold], of_segment)
+    return np.asarray(probability[unseen.rows])
+
+
+def _saved(
+    before: np.ndarray,
+    after: np.ndarray,
+    weight: np.ndarray,
+    account: np.ndarray,
+    training: TrainingConfig,
 ) -> Estimate:
-    training = prepared.config.training
+    """Return which share of the loss `before` is saved, with its interval."""
 
     def saved(weights: np.ndarray) -> dict[str, float]:
-        champion, trained = (float(weights @ losses[name]) for name in ("champion", "trained"))
-        return {"gain": (champion - trained) / champion}
+        return {"saved": float(1 - (weights @ after) / (weights @ before))}
 
     drawn = [
         saved(weight * times) for times in resamples(account, training.bootstraps, training.seed)
     ]
-    return with_intervals(saved(weight), drawn)["gain"]
+    return with_intervals(saved(weight), drawn)["saved"]
 
 
-def _why(is_better: bool, gain: Estimate, wins: int) -> str:
-    size = f"{abs(gain.value):.1%} {'less' if gain.value > 0 else 'more'} log loss"
-    if gain.low is not None and gain.high is not None:
-        size += f" (90% interval of what it saves: {gain.low:.1%} to {gain.high:.1%})"
-    if is_better:
-        return (
-            f"The champion's ranking no longer holds: on leads whose outcome it never saw ({wins} "
-            f"of them won) a new forest has {size}, both freshly calibrated. So the newly trained "
-            "model is offered."
-        )
-    return (
-        f"The champion's ranking still holds: on leads whose outcome it never saw ({wins} of them "
-        f"won) a new forest has {size}, both freshly calibrated: it is not clearly better. "
-        "So the champion is offered with a new calibration: the same reasons, no new surprises."
+def _why(found: _Found) -> str:
+    compared = (
+        f"On leads whose outcome the champion never saw ({found.wins} of them won) a new forest "
+        f"has {_told(found.gain)}, both freshly calibrated."
     )
+    anew = f"A new calibration gives the champion {_told(found.recalibration_gain)} there"
+    if found.is_ranked_better:
+        return (
+            f"The champion's ranking no longer holds. {compared} That is clearly better, so the "
+            "newly trained model is offered."
+        )
+    ranking = (
+        f"The champion's ranking still holds. {compared} It saves no more than {MARGIN:.0%}."
+        if found.holds
+        else f"The champion's ranking is not shown to be worse. {compared} That is not clearly "
+        f"better, though it may save more than {MARGIN:.0%}."
+    )
+    if found.is_recalibrated_better:
+        return (
+            f"{ranking} {anew}, which is clearly better. So the champion is offered with a new "
+            "calibration: the same reasons, no new surprises."
+        )
+    not_clearly = f"{ranking} {anew}, which is not clearly better."
+    if found.holds:
+        return f"{not_clearly} So the champion is fine as it is, and no version is made."
+    return (
+        f"{not_clearly} As it cannot be shown that the ranking holds, the newly trained model is "
+        "offered, and the gate decides."
+    )
+
+
+def _told(saved: Estimate) -> str:
+    if saved.value == saved.low == saved.high == 0:
+        return "the same log loss"
+    size = f"{abs(saved.value):.1%} {'less' if saved.value > 0 else 'more'} log loss"
+    if saved.low is None or saved.high is None:
+        return size
+    return f"{size} (90% interval of what it saves: {saved.low:.1%} to {saved.high:.1%})"

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from models.registry import (
 )
 from training.candidate import Loaded, config_digest
 from training.comparison.record import rules_digest
-from training.promotion_records import earlier_champions
+from training.promotion_records import earlier_champions, ever_champion, read_records
 from training.promotion_standing import Standing
 from training.registration import GATE_FILE
 from training.retrain.retraining import CHOICE_FILE
@@ -34,11 +34,15 @@ if TYPE_CHECKING:
 
     from models.rules_table import RulesTable
     from training.gate.gate import ChampionInUse
+    from training.retrain.choice import Choice
+
+STAYS_TAG = "champion_stays"
+"Of the champion's version: JSON of a run that found it fine as it is, its key and its choice."
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A version that was made of the same data, settings and code."""
+    """What was made of the same data, settings and code: a version, or the champion stayed."""
 
     version: str
     run_id: str
@@ -50,6 +54,8 @@ class Earlier:
     "Whether it clearly beats the base rate."
     was_champion: bool
     "Whether it was champion before, and is no longer: it does not come back by itself."
+    choice: dict[str, Any] | None = None
+    "Why the champion stays as it is, where that is what the earlier run came to."
 
 
 def data_key(loaded: Loaded, config: Config, rules: RulesTable | None) -> str:
@@ -86,6 +92,9 @@ def made_before(
             own = versions[champion.version]
             if own.tags.get(RETRAIN_KEY_TAG, "").split("/")[0] == key:
                 return _told(own, CHAMPION)
+            stays = json.loads(own.tags.get(STAYS_TAG, "{}"))
+            if stays.get("key") == retrain_key(key, champion):
+                return replace(_told(own, CHAMPION), choice=stays["choice"])
         asked = retrain_key(key, champion)
         same = [one for one in versions.values() if one.tags.get(RETRAIN_KEY_TAG) == asked]
         if not same:
@@ -94,6 +103,16 @@ def made_before(
         if str(newest.version) in earlier_champions(Standing.read(client, name).records):
             return _told(newest, None, was_champion=True)
         return _told(newest, _with_alias(client, name, newest, champion is not None))
+
+
+def keep_that_it_stays(
+    config: Config, root: Path, key: str, champion: ChampionInUse, choice: Choice
+) -> None:
+    """Write down that the champion is fine as it is, for the next run on the same data."""
+    kept = json.dumps({"key": retrain_key(key, champion), "choice": choice.as_dict()})
+    client = connect(config.tracking, root)
+    with store_errors(tracking_uri(config.tracking, root)):
+        client.set_model_version_tag(config.tracking.model_name, champion.version, STAYS_TAG, kept)
 
 
 def _versions(client: MlflowClient, name: str) -> dict[str, ModelVersion]:
@@ -111,13 +130,13 @@ def _with_alias(
     client: MlflowClient, name: str, version: ModelVersion, has_champion: bool
 ) -> str | None:
     """Return the alias of `version`, set now if it is newer than what the alias points at."""
-    aliases = {
-        alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()
-    }
+    model = client.get_registered_model(name)
+    aliases = {alias: int(number) for alias, number in model.aliases.items()}
     number = int(version.version)
     held = [alias for alias, points_at in aliases.items() if points_at == number]
     if held:
         return str(min(held))
+    has_champion |= CHAMPION in aliases or ever_champion(read_records(model.tags))
     is_first = not has_champion and version.tags.get(SKILL_TAG) == "yes"
     alias = CHAMPION if is_first else CHALLENGER
     if aliases.get(alias, 0) > number:

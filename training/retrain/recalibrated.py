@@ -21,17 +21,22 @@ from training.evaluation import Evaluation, evaluate_fitted
 from training.facts import training_facts
 from training.fitting.fit import Choices, Fitted, fit_model
 from training.recipe import compared
-from training.retrain.choice import FOLDS, account_fold
-from training.retrain.unseen import DAY, Unseen, recalibrated_on
+from training.retrain.unseen import (
+    FOLDS,
+    Unseen,
+    account_fold,
+    known_before_test,
+    recalibrated_on,
+)
 from training.steps import Steps
 
 if TYPE_CHECKING:
     from models.rules_table import RulesTable
     from training.gate.gate import ChampionInUse
 
-KEEPS_ITS_CUTOFF = ("precision", "money", "fixed")
+KEEPS_ITS_CUTOFF = ("money",)
 """A cutoff of these says what a probability is worth, which a new calibration leaves as it is. The
-others count leads or wins, so they are chosen anew."""
+others count leads or wins, or prove a promise about them, so they are chosen anew."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,14 @@ class FrozenFit(Fitted):
     calibrations: tuple[Calibration, ...]
     "One for each fold of the accounts, fitted without it; or one for all, fitted before them."
     unseen_since: np.datetime64
+    fold_by_lead: pd.Series
+    fold_by_account: pd.Series
+    "By lead_id, and by account_id for leads that are not among the examples."
+
+    @property
+    def is_by_fold(self) -> bool:
+        """Whether each row is scored with a calibration of other accounts of the same weeks."""
+        return len(self.calibrations) > 1
 
     def probability(self, snapshots: pd.DataFrame) -> np.ndarray:
         """Return calibrated probabilities by a model that saw none of these rows' outcomes."""
@@ -57,8 +70,15 @@ class FrozenFit(Fitted):
         raw = self.frozen.raw_scores(snapshots)
         segments = self.frozen.calibration.segments_of(snapshots)
         by_fold = np.stack([one.probability(raw, segments) for one in self.calibrations])
-        fold = account_fold(snapshots) if len(self.calibrations) > 1 else np.zeros(len(raw), int)
+        fold = self.fold(snapshots) if self.is_by_fold else np.zeros(len(raw), int)
         return np.asarray(by_fold[fold, np.arange(len(raw))])
+
+    def fold(self, snapshots: pd.DataFrame) -> np.ndarray:
+        """Return the fold of each row's account component; 0 where nothing of it is known."""
+        of_lead = self.fold_by_lead.reindex(snapshots["lead_id"]).to_numpy(float)
+        of_account = self.fold_by_account.reindex(snapshots["account_id"]).to_numpy(float)
+        found = np.where(np.isnan(of_lead), of_account, of_lead)
+        return np.nan_to_num(found).astype(int)
 
 
 def recalibrated_candidate(
@@ -118,7 +138,13 @@ def recalibrated_scorer(
         "trees": old.facts["trees"],
         "kind": "recalibrated",
         "recalibrates": champion.digest,
-        "recalibrated_on": {"rows": int(unseen.rows.sum()), "wins": unseen.wins},
+        "recalibrated_on": {
+            "rows": int(unseen.rows.sum()),
+            "wins": unseen.wins,
+            "evaluated_on": "other accounts of the same weeks"
+            if known_before_test(unseen, prepared) is None
+            else "outcomes known before the test weeks",
+        },
         "forest_until": old.facts.get("forest_until", old.facts.get("data_until")),
     }
     return replace(
@@ -136,18 +162,28 @@ def frozen_fit(stand_in: Fitted, old: Scorer, unseen: Unseen, prepared: Prepared
     Outcomes known when the test part starts; where those hold too few wins, those of other
     accounts in the same weeks.
     """
-    examples, horizon = prepared.examples, prepared.config.training.horizon_days
-    starts, until = prepared.split.test_from, prepared.loaded.data_until
+    examples, until = prepared.examples, prepared.loaded.data_until
+    starts, before = prepared.split.test_from, known_before_test(unseen, prepared)
     assert starts is not None  # the rows are dated
     assert until is not None
-    before = unseen.rows & (examples.as_of + horizon * DAY <= starts.to_datetime64())
-    if examples.won_leads(before) >= prepared.config.retrain.min_new_wins:
+    fold = account_fold(examples.account)
+    if before is not None:
         calibrations = [recalibrated_on(old, unseen, prepared, starts, before)]
     else:
-        fold = account_fold(examples.snapshots)
         calibrations = [
             recalibrated_on(old, unseen, prepared, until, unseen.rows & (fold != number))
             for number in range(FOLDS)
         ]
-    own = {field.name: getattr(stand_in, field.name) for field in fields(Fitted)}
-    return FrozenFit(**own, frozen=old, calibrations=tuple(calibrations), unseen_since=unseen.since)
+    return FrozenFit(
+        **{field.name: getattr(stand_in, field.name) for field in fields(Fitted)},
+        frozen=old,
+        calibrations=tuple(calibrations),
+        unseen_since=unseen.since,
+        fold_by_lead=_fold_by(examples.snapshots["lead_id"], fold),
+        fold_by_account=_fold_by(examples.snapshots["account_id"], fold),
+    )
+
+
+def _fold_by(name: pd.Series, fold: np.ndarray) -> pd.Series:
+    of_row = pd.Series(fold, index=pd.Index(name))
+    return of_row[of_row.index.notna() & ~of_row.index.duplicated()]

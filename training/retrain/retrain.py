@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.config import Config
 from models.registry import CHAMPION, RETRAIN_KEY_TAG
@@ -17,6 +17,7 @@ from training.retrain.earlier import (
     Earlier,
     clear_leftovers,
     data_key,
+    keep_that_it_stays,
     made_before,
     retrain_key,
     told_before,
@@ -24,7 +25,7 @@ from training.retrain.earlier import (
 from training.retrain.recalibrated import champion_choices, recalibrated_candidate
 from training.retrain.retraining import CHOICE_FILE, Retraining
 from training.retrain.unseen import as_champion_reads
-from training.run_lock import run_lock
+from training.run_lock import RETRAINING, WAIT_SECONDS, run_lock
 from training.steps import Steps
 
 if TYPE_CHECKING:
@@ -43,18 +44,21 @@ def retrain(
     """Return what retraining on the data of today came to; with `may_promote` a pass promotes.
 
     Relative files of `config` lie in `folder`; `.closedwon/` is in `root`. The same data, settings
-    and champion make one challenger however often this runs: another run tells of it again, and
-    finishes what a stopped one left undone. Until the promotion nothing touches the champion.
-    Raises InputError while another run holds the lock.
+    and champion make one challenger, or none where the champion is fine as it is, however often
+    this runs: another run tells of it again, and finishes what a stopped one left undone. Until
+    the promotion nothing touches the champion.
+    Raises InputError while another retraining is at work in the folder. A promotion or a rollback
+    may come in between: the gate's verdict is then of another champion, and does not count.
     """
-    with run_lock(root, "retrain"):
+    with run_lock(root, "retrain", lock=RETRAINING):
         clear_leftovers(root / LOCAL)
         with steps("champion"):
             champion = champion_in_use(config, root)
         with steps("load"):
             loaded = load(config, folder, root / LOCAL, root / REJECTS)
         key = data_key(loaded, config, rules)
-        earlier = made_before(config, root, key, champion)
+        with run_lock(root, "retrain", WAIT_SECONDS):  # it may set an alias
+            earlier = made_before(config, root, key, champion)
         if earlier is None:
             retraining = _made(champion, loaded, config, root, steps, rules, key)
         else:
@@ -62,7 +66,7 @@ def retrain(
         # Of a champion that a stopped run promoted, only the record is still to be ended.
         is_champion = retraining.outcome == "nothing_new" and retraining.alias == CHAMPION
         if may_promote and (retraining.may_be_promoted or is_champion):
-            with steps("promote"):
+            with steps("promote"), run_lock(root, "retrain", WAIT_SECONDS):
                 return retraining.with_promotion(promote(config, root, retraining.version))
         return retraining
 
@@ -79,6 +83,11 @@ def _made(
     """Return the retraining that registers a new challenger, or the first champion."""
     prepared = prepare_loaded(loaded, config, steps)
     candidate, prepared, choice = _candidate(champion, prepared, steps, rules)
+    if candidate is None:
+        assert champion is not None
+        assert choice is not None
+        keep_that_it_stays(config, root, key, champion, choice)
+        return _stays(champion, choice.as_dict(), steps)
     verdict = judged(champion, candidate, prepared, steps)
     registered, report = register(
         candidate,
@@ -108,8 +117,11 @@ def _made(
 
 def _candidate(
     champion: ChampionInUse | None, prepared: Prepared, steps: Steps, rules: RulesTable | None
-) -> tuple[Candidate, Prepared, Choice | None]:
-    """Return what is offered, what it was made of, and why: new, or the champion recalibrated."""
+) -> tuple[Candidate | None, Prepared, Choice | None]:
+    """Return what is offered, what it was made of, and why: new, or the champion recalibrated.
+
+    None where the champion is fine as it is.
+    """
     choices = None
     if champion is not None and prepared.config.retrain.search == "champion":
         choices = champion_choices(champion.scorer)
@@ -119,16 +131,37 @@ def _candidate(
     with steps("choose"):
         own = as_champion_reads(champion.scorer, prepared, rules)
         choice, unseen = choose_kind(champion.scorer, trained, prepared, own)
+    if choice.chosen == "champion":
+        return None, prepared, choice
     if choice.chosen == "trained" or unseen is None or isinstance(own, str):
         return trained, prepared, choice
     recalibrated = recalibrated_candidate(champion, trained, unseen, own, steps, rules)
     return recalibrated, own, choice
 
 
+def _stays(champion: ChampionInUse, choice: dict[str, Any], steps: Steps) -> Retraining:
+    """Return that the champion is fine as it is: no version, no verdict, no report."""
+    low = champion.scorer.facts.get("skill", {}).get("low")
+    return Retraining(
+        outcome="champion_stays",
+        version=champion.version,
+        alias=CHAMPION,
+        champion=champion.version,
+        choice=choice,
+        decision=None,
+        verdict=None,
+        is_skilled=low is not None and low > 0,
+        report=None,
+        seconds=steps.seconds,
+    )
+
+
 def _nothing_new(
     earlier: Earlier, champion: ChampionInUse | None, config: Config, root: Path, steps: Steps
 ) -> Retraining:
     """Return what an earlier run made of the same."""
+    if earlier.choice is not None and champion is not None:
+        return _stays(champion, earlier.choice, steps)
     choice, verdict = told_before(earlier, config, root)
     report = root / REPORT
     return Retraining(

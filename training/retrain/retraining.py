@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.registry import CHAMPION
+from models.registry import CHALLENGER, CHAMPION
 from training.comparison.record import wrapped
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ _DECISIONS = {
 class Retraining:
     """A finished retraining."""
 
-    outcome: Literal["made", "nothing_new"]
+    outcome: Literal["made", "nothing_new", "champion_stays"]
     version: str
-    "The challenger made, or the one an earlier run made of the same."
+    """The challenger made, or the one an earlier run made of the same; the champion where it is
+    fine as it is and nothing was made."""
     alias: str | None
     champion: str | None
     "The champion that was to be challenged; None if there was none."
@@ -53,16 +54,19 @@ class Retraining:
         """Whether promoting is what is left to do."""
         if self.alias == CHAMPION or self.was_champion:
             return False
-        return self.decision == "pass" if self.champion else self.is_skilled
+        return self.is_skilled and (self.decision == "pass" or self.champion is None)
 
     @property
     def is_refused(self) -> bool:
         """Whether a person should look: the new model may not be champion."""
         if self.promotion is not None and self.promotion.outcome == "refused":
             return True
-        if self.outcome == "nothing_new":
+        if self.outcome == "champion_stays":
             return False
-        return not (self.decision == "pass" if self.champion else self.is_skilled)
+        # Told again as long as it waits: a person has not looked at it yet.
+        if self.outcome == "nothing_new" and self.alias != CHALLENGER:
+            return False
+        return not (self.is_skilled and (self.decision == "pass" or self.champion is None))
 
     def with_promotion(self, promotion: Promotion) -> Retraining:
         """Return the retraining after its promotion."""
@@ -92,13 +96,13 @@ class Retraining:
     def lines(self) -> list[str]:
         """Return the same for people."""
         lines = [self._first_line()]
-        if self.choice is not None and self.outcome == "made":
+        if self.choice is not None and self.outcome != "nothing_new":
             lines += wrapped(str(self.choice["why"]))
         lines += ["", *self.verdict_lines] if self.verdict_lines else []
         if self.was_champion:
             lines += wrapped(
                 f"Version {self.version} was champion before and somebody went back from it, so it "
-                f"stays out. To bring it back: closedwon promote {self.version}"
+                f'stays out. To bring it back: closedwon rollback {self.version} --reason "..."'
             )
         elif self.promotion is not None:
             lines.append(self.promotion.told)
@@ -109,6 +113,8 @@ class Retraining:
 
     def _first_line(self) -> str:
         judged = _DECISIONS.get(self.decision or "", "")
+        if self.outcome == "champion_stays":
+            return f"Version {self.version} stays champion; no version was made."
         if self.outcome == "nothing_new":
             if self.alias == CHAMPION and self.version == self.champion:
                 return f"Nothing new since version {self.version}, the champion, was made."

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training.candidate import Prepared
 
 DAY = np.timedelta64(1, "D")
+FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,25 @@ def unseen_by(champion: Scorer, prepared: Prepared) -> Unseen:
     if rows.any():
         raw_score[rows] = champion.raw_scores(examples.snapshots[rows])
     return Unseen(since, rows, raw_score, examples.won_leads(rows))
+
+
+def known_before_test(unseen: Unseen, prepared: Prepared) -> np.ndarray | None:
+    """Return the unseen rows whose outcome was known when the test part starts, as a mask.
+
+    None where those hold fewer wins than it takes to recalibrate.
+    """
+    starts, horizon = prepared.split.test_from, prepared.config.training.horizon_days
+    assert starts is not None  # the rows are dated
+    examples = prepared.examples
+    known = unseen.rows & (examples.as_of + horizon * DAY <= starts.to_datetime64())
+    is_enough = examples.won_leads(known) >= prepared.config.retrain.min_new_wins
+    return known if is_enough else None
+
+
+def account_fold(account: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+    """Return a fold for each row, the same for all of an account component."""
+    codes = pd.factorize(account)[0].astype(np.int64)
+    return np.asarray(pd.util.hash_array(codes) % np.uint64(folds), dtype=int)
 
 
 def _some(names: list[str]) -> str:
