@@ -96,16 +96,6 @@ def test_a_champion_that_only_lost_its_level_is_recalibrated(life):
     shipped = found.scorer.score(snapshots)["probability"].to_numpy()
     was = np.average(before, weights=weight)
     assert was > 2 * rate
-    print(
-        "DEBUG",
-        was,
-        rate,
-        np.average(shipped, weights=weight),
-        life.told["choice"],
-        found.evaluation.skill,
-        life.kept.trained.evaluation.skill,
-        found.evaluation.fitted.is_by_fold,
-    )
     for scores in (shipped, found.evaluation.fitted.probability(snapshots)):
         now = np.average(scores, weights=weight)
         assert abs(now - rate) < 0.3 * abs(was - rate), (was, now, rate)
