@@ -170,7 +170,7 @@ def rare(a_week: float, stopped_for: int = 0) -> np.ndarray:
     return counts
 
 
-@pytest.mark.parametrize(("a_week", "weeks"), [(22.0, 1), (5.5, 4), (2.75, 8)])
+@pytest.mark.parametrize(("a_week", "weeks"), [(22.0, 1), (6.5, 4), (2.75, 8)])
 def test_a_rare_feed_that_stops_is_found_sooner_or_later(a_week: float, weeks: int) -> None:
     chat = with_events(calm(), webinar=rare(a_week, weeks))
     assert alarms(chat) == {"event_volume:webinar"}
