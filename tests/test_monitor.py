@@ -198,8 +198,10 @@ def test_sales_that_reject_more_is_found_with_the_reason() -> None:
     verdicts = weekly.verdicts.copy()
     newest = verdicts["monday"] >= REFERENCE + WATCHED - 4
     verdicts.loc[newest, ["verdict", "reason_code"]] = ["rejected", "no_budget"]
-    found = alarms(replace(weekly, verdicts=verdicts))
-    assert found == {"verdict_mix:accepted", "verdict_mix:rejected: no_budget"}
+    found = [each for each in found_in(replace(weekly, verdicts=verdicts)) if each.needs_person]
+    assert [each.key for each in found] == ["verdict_mix:verdicts"]  # one turn, told once
+    assert "accepted 0% of their verdicts, 67% before" in found[0].text
+    assert "rejected: no_budget 100% of their verdicts, 33% before" in found[0].text
 
 
 def test_three_times_the_wins_alarm_and_move_the_estimate() -> None:
@@ -265,7 +267,7 @@ def test_what_came_later_does_not_change_an_earlier_result() -> None:
     weeks = REFERENCE  # the wins differ from here on
     first, second = (judged(each.until(weeks)).as_dict() for each in (early, later))
     assert first == second
-    assert "no week has passed" in judged(early.until(weeks)).lines()[0]
+    assert "No week has passed" in judged(early.until(weeks)).lines()[0]
 
 
 def test_an_alarm_told_before_is_shown_since_then(tmp_path: Path) -> None:
@@ -302,15 +304,16 @@ def test_page_report_section_and_metrics_show_the_newest_result(tmp_path: Path) 
     metrics = Metrics()
     metrics.watch_monitor(tmp_path)
     assert b"closedwon_monitor" not in metrics.text()
-    assert latest_section(tmp_path) is None
+    assert latest_section(tmp_path, "1") is None
     write_latest(tmp_path, result)
     metrics = Metrics()
     metrics.watch_monitor(tmp_path)
     told = metrics.text().decode()
-    assert 'closedwon_monitor_alarms{kind="null_spike"} 1.0' in told
-    assert "closedwon_monitor_needs_person 1.0" in told
+    assert 'closedwon_monitor_alarms{kind="null_spike",version="1"} 1.0' in told
+    assert 'closedwon_monitor_needs_person{version="1"} 1.0' in told
     assert "closedwon_monitor_observed_expected" in told
-    assert latest_section(tmp_path) is not None
+    assert latest_section(tmp_path, "1") is not None
+    assert latest_section(tmp_path, "2") is None  # another is champion by now
 
 
 def champion_at_work(root: Path, store: Path) -> None:

@@ -27,8 +27,6 @@ from training.promotion_records import (
 from training.promotion_standing import Standing, history
 from training.run_lock import run_lock
 
-SKILLED = "It beats the base rate, and there was no champion."
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path:
@@ -193,8 +191,11 @@ def test_without_a_champion_the_base_rate_is_what_counts(
     assert asked.told == "Version 1 does not clearly beat the base rate, as far as is recorded."
     assert (asked.outcome, champion_in_use(CONFIG, folder)) == ("refused", None)
     connect(CONFIG.tracking, root).delete_registered_model_alias("closedwon", CHAMPION)
-    assert promote(CONFIG, root, "5").champion == "5"
-    assert history(CONFIG, root).records[-1].why == SKILLED
+    unjudged = promote(CONFIG, root, "5")
+    assert unjudged.outcome == "refused"
+    assert unjudged.told.startswith("Version 5 was never judged, and there was a champion before")
+    assert promote(CONFIG, root, "5", override="nothing else is left").champion == "5"
+    assert history(CONFIG, root).records[-1].why == "nothing else is left"
 
 
 def test_a_damaged_bundle_never_becomes_champion(root: Path, made: Path, tmp_path: Path) -> None:

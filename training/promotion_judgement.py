@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.registry import DIGEST_TAG, GATE_TAG, SKILL_TAG, find_version
-from training.promotion_records import as_sentence, gone_back_from
+from training.promotion_records import as_sentence, ever_champion, gone_back_from
 from training.promotion_standing import Standing
 
 if TYPE_CHECKING:  # mlflow takes 5 s to import
@@ -55,7 +55,10 @@ def _by_gate(client: MlflowClient, asked: ModelVersion, standing: Standing) -> J
     decision = str(verdict.get("decision"))
     if standing.champion is None:
         if not verdict:
-            return Judgement(None, None)
+            if not ever_champion(standing.records):
+                return Judgement(None, None)
+            told = f"Version {version} was never judged, and there was a champion before:"
+            return Judgement(None, f'{told} closedwon rollback N --reason "..." brings it back.')
         refusal = _refusal(decision, version, against)
         return Judgement(_STALE if refusal is None else decision, refusal)
     champion = find_version(client, asked.name, standing.champion)

@@ -58,6 +58,7 @@ class _Course(BaseModel):
             self.reference > weeks
             or any(len(levels) != weeks for levels in self.events.values())
             or any(len(values) > at_most for values in self.evidence.values())
+            or len(self.observed_wins) != len(self.expected_wins)
             or len({weeks, len(self.mean_probability), len(self.mqls)}) > 1
         ):
             raise ValueError("weeks that do not agree")

@@ -46,15 +46,23 @@ def verdict_findings(weekly: Weekly) -> Iterator[Finding]:
             if code
         },
     }
+    turns = []
     for what, given in rows.items():
         before, after = float(given[~is_new].mean()), float(given[is_new].mean())
         pooled = (before * accounts[0] + after * accounts[1]) / sum(accounts)
         error = np.sqrt(max(pooled * (1 - pooled), 1e-9) * (1 / accounts[0] + 1 / accounts[1]))
-        if abs(after - before) < SHARE or abs(after - before) <= LIMIT * error:
-            continue
-        yield Finding(
-            "verdict_mix", what, True, round(abs(after - before), 3),
-            f"sales said {what} of {after:.0%} in the last {RECENT_WEEKS} weeks, "
-            f"before of {before:.0%}",
-            "Ask sales what changed, and look at the leads they reject",
-        )  # fmt: skip
+        if abs(after - before) >= SHARE and abs(after - before) > LIMIT * error:
+            turns.append((what, before, after))
+    if not turns:
+        return
+    # What is accepted no more is rejected for some reason: one turn, told once.
+    told = "; ".join(
+        f"{what} {after:.0%} of their verdicts, {before:.0%} before"
+        for what, before, after in turns
+    )
+    yield Finding(
+        "verdict_mix", "verdicts", True, round(max(abs(b - a) for _, b, a in turns), 3),
+        f"sales judge otherwise in the last {RECENT_WEEKS} weeks: {told}",
+        "Ask sales what changed, and look at the leads they reject",
+        evidence={what: {"before": round(b, 4), "after": round(a, 4)} for what, b, a in turns},
+    )  # fmt: skip
