@@ -31,7 +31,14 @@ from training.monitor.evidence import WeeklyWins, parting
 from training.monitor.expectations import expectations
 from training.monitor.finding import Finding
 from training.monitor.findings import findings
-from training.monitor.history import HISTORY, add_run, read_history, told_before, write_latest
+from training.monitor.history import (
+    HISTORY,
+    LATEST,
+    add_run,
+    read_history,
+    told_before,
+    write_latest,
+)
 from training.monitor.monitor import Monitored, judge_weeks
 from training.monitor.weekly import ALL, NEW, Weekly
 from training.report.monitor_section import latest_section, write_monitor_page
@@ -363,7 +370,16 @@ def test_the_command_ends_with_3_only_when_something_needs_a_person(
     told = run("monitor")
     assert (told.code, "page_view events stopped" in told.out) == (3, True), told
     assert [one["needs_person"] for one in read_history(tmp_path)] == [False, True]
-    assert Path(".closedwon/monitor.html").exists()
+    page, latest = Path(".closedwon/monitor.html"), Path(LATEST)
+    before = page.read_bytes(), latest.read_bytes()
+    # Another model than the one in use leaves what is shown of that as it is.
+    models.registry.connect(TrackingConfig(), Path()).delete_registered_model_alias(
+        TrackingConfig().model_name, models.registry.CHAMPION
+    )
+    aside = json.loads(run("monitor", "--model", "1", "--json").out)
+    assert (aside["in_use"], aside["page"]) == (False, ".closedwon/monitor-1.html")
+    assert (page.read_bytes(), latest.read_bytes()) == before
+    assert len(read_history(tmp_path)) == 3
 
 
 def test_what_cannot_be_watched_is_a_mistake_with_its_way_out(
