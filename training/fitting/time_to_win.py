@@ -46,7 +46,7 @@ class TimeToWin:
 
         >>> times = TimeToWin.of([7.0, 14.0, 21.0, 28.0], np.ones(4), horizon_days=28)
         >>> times.share_by(np.array([0.0, 14.0, 28.0, 90.0])).round(2)
-        array([0.  , 0.54, 1.  , 1.  ])
+        array([0. , 0.5, 1. , 1. ])
         """
         waited, weights = np.asarray(days_to_win, float), np.asarray(weight, float)
         is_win = ~np.isnan(waited) & (waited < horizon_days + 1e-9)
