@@ -13,8 +13,7 @@ from features.config import Config
 from features.snapshots import mondays
 from models.cutoff import Cutoff
 from models.scorer import Scorer
-from training.audit.audit import reads
-from training.gate.snapshots import examples_by, lacking, snapshots_by
+from training.gate.snapshots import blocked_now, examples_by, lacking, snapshots_by
 from training.retrain.recalibrated import FrozenFit
 from training.scored_weeks import weeks_of_test
 from training.weekly import ScoredWeeks
@@ -131,11 +130,7 @@ def not_to_be_asked(champion: Scorer, prepared: Prepared) -> str:
     missing = lacking(champion.catalogue, prepared)
     if missing:
         return f"The champion reads {some(missing)}, which the data no longer have."
-    blocked = [
-        column
-        for column in prepared.audit.blocked()
-        if any(reads(feature, column) for feature in champion.catalogue.features)
-    ]
+    blocked = blocked_now(champion.catalogue, prepared)
     if blocked:
         return (
             f"The champion reads {some(blocked)}, which the leakage audit now blocks: it would "

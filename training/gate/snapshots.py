@@ -12,6 +12,7 @@ from features.catalogue.catalogue import INDEX_COLUMNS, Catalogue
 from features.errors import InputError
 from features.fit.fit_columns import with_fit_columns
 from features.snapshots import Past
+from training.audit.audit import reads
 from training.examples import Examples
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ def read_alike(catalogue: Catalogue, examples: Examples) -> bool:
         and catalogue.account_from == own.account_from
         and catalogue.attribution_days == own.attribution_days
     )
+
+
+def blocked_now(catalogue: Catalogue, prepared: Prepared) -> list[str]:
+    """Return the columns that `catalogue` reads and the leakage audit now blocks."""
+    return [
+        column
+        for column in prepared.audit.blocked()
+        if any(reads(feature, column) for feature in catalogue.features)
+    ]
 
 
 def lacking(catalogue: Catalogue, prepared: Prepared) -> list[str]:

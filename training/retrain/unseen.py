@@ -12,10 +12,9 @@ from features.errors import InputError
 from models.calibration import Calibration
 from models.rules import RulesScorer
 from models.scorer import Scorer
-from training.audit.audit import reads
 from training.fitting.recalibrate import Outcomes, recalibrate
 from training.fitting.time_to_win import TimeToWin
-from training.gate.snapshots import examples_by, lacking
+from training.gate.snapshots import blocked_now, examples_by, lacking
 
 if TYPE_CHECKING:
     from models.rules_table import RulesTable
@@ -58,11 +57,7 @@ def as_champion_reads(
     missing = lacking(champion.catalogue, prepared)
     if missing:
         return f"The champion reads {_some(missing)}, which the data no longer have."
-    blocked = [
-        column
-        for column in prepared.audit.blocked()
-        if any(reads(feature, column) for feature in champion.catalogue.features)
-    ]
+    blocked = blocked_now(champion.catalogue, prepared)
     if blocked:
         return f"The champion reads {_some(blocked)}, which the leakage audit now blocks."
     if rules is not None:
