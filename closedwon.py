@@ -663,10 +663,15 @@ def _steps(as_json: bool) -> Iterator[Steps]:
 
     console = Console(stderr=True)
     if as_json or not console.is_terminal:
-        yield Steps()
+        yield Steps(lambda _: _stop_if_asked())
         return
     with console.status("starting") as status:
-        yield Steps(lambda name: status.update(name))
+
+        def announce(name: str) -> None:
+            _stop_if_asked()
+            status.update(name)
+
+        yield Steps(announce)
 
 
 def _inputs(config: Path, settings: Config, data: Path) -> list[Path]:
@@ -709,6 +714,16 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and content != content else content
 
 
+_signals: list[int] = []
+"Ctrl-C and SIGTERM this command was sent."
+
+
+def _stop_if_asked() -> None:
+    """End the run where a library swallowed the interrupt, as every destructor does."""
+    if _signals:
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def _stopped_in_words() -> Iterator[None]:
     """Make of Ctrl-C and SIGTERM one line and the exit code that shells expect.
@@ -716,10 +731,10 @@ def _stopped_in_words() -> Iterator[None]:
     Libraries turn an interrupt into errors of their own, so whatever ends the run after a signal
     is taken for the signal.
     """
-    asked: list[int] = []
+    _signals.clear()
 
     def stop(number: int, _: object) -> None:
-        asked.append(number)
+        _signals.append(number)
         raise KeyboardInterrupt
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -730,10 +745,10 @@ def _stopped_in_words() -> Iterator[None]:
         yield
     except BaseException as error:
         is_finished = isinstance(error, SystemExit) and error.code in (0, None, GATE_SAID_NO)
-        if not asked or is_finished:
+        if not _signals or is_finished:
             raise
         print("closedwon: stopped. Nothing half-done is left behind.", file=sys.stderr)
-        raise SystemExit(128 + asked[0]) from None
+        raise SystemExit(128 + _signals[0]) from None
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
 
+import interrupting
 import pandas as pd
 import pytest
-from command_line import CONFIG, in_folder, leftovers, run
+from command_line import CONFIG, in_folder, run
 from flat_files import write_flat
+from interrupting import aliases, everything, interrupted_at, interrupted_training
 
-from features.config import TrackingConfig
-from models.registry import connect
 from training.steps import Steps
 
 # A child of an interrupted run is killed, not waited for.
@@ -40,75 +40,72 @@ def folder(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> It
         yield made
 
 
-@pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Send a real signal to this process, some time after a step has begun."""
+AT_ODD_MOMENTS = (("load", 0.05), ("fit", 0.2), ("refit", 0.1), ("report", 0.1), ("register", 1.0))
 
-    def arrange(step: str, seconds: float = 0.0, number: int = signal.SIGINT) -> None:
-        timed: Callable[[Steps, str], AbstractContextManager[None]] = Steps.__call__
 
-        @contextmanager
-        def interrupted(steps: Steps, name: str) -> Iterator[None]:
-            with timed(steps, name):
-                if name == step:
-                    Timer(seconds, os.kill, (os.getpid(), number)).start()
-                    if not seconds:
-                        signal.sigtimedwait([], 5)  # the signal interrupts the wait
-                yield
-
-        monkeypatch.setattr(Steps, "__call__", interrupted)
-
-    yield arrange
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let what an interrupted run left in memory end within its own test."""
+    yield
     gc.collect()
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    """Return the files a user or a server reads; what a failed run logged to MLflow is not."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "mlartifacts" not in path.parts and path.name != "mlflow.db"
+@pytest.mark.parametrize("step", ["load", "fit", "register"])
+def test_an_interrupted_training_changes_nothing(folder: Path, step: str) -> None:
+    ended = interrupted_training(folder, step, 0.0)
+    assert ended == {
+        "code": 130,
+        "out": "",
+        "err": STOPPED,
+        "is_unchanged": True,
+        "leftovers": [],
     }
 
 
-def aliases() -> dict[str, int]:
-    """Return the aliases of the model, and the number of its versions."""
-    client = connect(TrackingConfig(), Path())
-    versions = len(client.search_model_versions("name = 'closedwon'"))
-    return {**client.get_registered_model("closedwon").aliases, "versions": versions}
+def test_nor_does_one_interrupted_at_an_odd_moment(folder: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, interrupting.__file__, str(folder), json.dumps(AT_ODD_MOMENTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    for moment, ended in zip(AT_ODD_MOMENTS, json.loads(child.stdout), strict=True):
+        assert (ended["code"], ended["out"]) == (130, ""), (moment, ended)
+        # Before our line there may stand what Python says of a destructor it interrupted.
+        assert ended["err"].endswith(STOPPED), (moment, ended)
+        assert (ended["is_unchanged"], ended["leftovers"]) == (True, []), (moment, ended)
 
 
-@pytest.mark.parametrize(
-    ("step", "seconds"),
-    [
-        ("load", 0.0),
-        ("load", 0.05),
-        ("fit", 0.0),
-        ("fit", 0.2),
-        ("refit", 0.1),
-        ("report", 0.1),
-        ("register", 0.0),
-        ("register", 1.0),
-    ],
-)
-def test_an_interrupted_training_changes_nothing(
-    folder: Path, interrupt_at: Callable[..., None], step: str, seconds: float
+def test_an_interrupt_that_a_destructor_swallows_ends_the_run_at_its_next_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = everything(folder), aliases()
-    interrupt_at(step, seconds)
-    ran = run("train", "--json")
-    assert (ran.code, ran.out, ran.err) == (130, "", STOPPED)
-    assert (everything(folder), aliases()) == before
-    assert leftovers(folder) == []
+    class Swallows:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 5)
+
+    announced: list[str] = []
+
+    @contextmanager
+    def swallowed(steps: Steps, name: str) -> Iterator[None]:
+        with timed(steps, name):
+            announced.append(name)
+            if name == "load":
+                Swallows()
+            yield
+
+    timed = Steps.__call__
+    monkeypatch.setattr(Steps, "__call__", swallowed)
+    assert run("train").code == 130
+    assert announced == ["load"]
 
 
 @pytest.mark.parametrize("step", ["model", "snapshots", "score"])
-def test_an_interrupted_scoring_leaves_the_scores_of_before(
-    folder: Path, interrupt_at: Callable[..., None], step: str
-) -> None:
+def test_an_interrupted_scoring_leaves_the_scores_of_before(folder: Path, step: str) -> None:
     before = everything(folder)
-    interrupt_at(step)
-    ran = run("score", "--all-reasons")
+    with interrupted_at(step):
+        ran = run("score", "--all-reasons")
     assert (ran.code, ran.out, ran.err) == (130, "", STOPPED)
     assert everything(folder) == before
 
@@ -120,34 +117,29 @@ def test_the_champion_still_gives_the_same_bytes(folder: Path) -> None:
     (folder / "again.csv").unlink()
 
 
-def test_a_polite_kill_is_an_interrupt_too(folder: Path, interrupt_at: Callable[..., None]) -> None:
-    interrupt_at("fit", number=signal.SIGTERM)
-    ran = run("train")
+def test_a_polite_kill_is_an_interrupt_too(folder: Path) -> None:
+    with interrupted_at("fit", number=signal.SIGTERM):
+        ran = run("train")
     assert (ran.code, ran.err) == (128 + signal.SIGTERM, STOPPED)
 
 
 def test_an_interrupt_while_the_store_is_made_leaves_no_store(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    interrupt_at: Callable[..., None],
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert folder.exists()  # MLflow is imported: the time below is spent on migrations
     monkeypatch.chdir(tmp_path)
     write_flat(tmp_path / "export.csv", rows=1_500)
     (tmp_path / "closedwon.toml").write_text(CONFIG)
-    interrupt_at("register", 2.0)
-    assert run("train").code == 130
+    with interrupted_at("register", 2.0):
+        assert run("train").code == 130
     assert {path.name for path in (tmp_path / ".closedwon").iterdir()} <= {"life.lock"}
 
 
-def test_an_interrupted_features_leaves_the_file_of_before(
-    folder: Path, interrupt_at: Callable[..., None]
-) -> None:
+def test_an_interrupted_features_leaves_the_file_of_before(folder: Path) -> None:
     old = pd.DataFrame({"old": [1]})
     old.to_parquet(folder / "snapshots.parquet")
-    interrupt_at("write")
-    assert run("features").code == 130
+    with interrupted_at("write"):
+        assert run("features").code == 130
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "snapshots.parquet"), old)
 
 
