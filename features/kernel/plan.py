@@ -16,7 +16,7 @@ from features.catalogue.feature import (
     JOURNEY_STAGES,
     Feature,
 )
-from features.facts.columns import FUNNEL
+from features.facts.funnel import FUNNEL
 from features.facts.histories import DAY, Int64s
 from features.kernel import answers
 from features.kernel.state import CAMPAIGNS, CONTENTS, DAYS
