@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 
 # Without byte code on disk every process would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
+# As the command line has it; two test processes with two threads each would wait for each other.
+export OPENBLAS_NUM_THREADS := 1
 
 install: $(VENV)/.installed $(VENV)/.kernels
 

@@ -759,6 +759,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit 0 fine, 2 the user's mistake, 3 a gate said no, 1 a bug, 130 stopped by Ctrl-C.
     """
+    # Our matrices are small: threads that wait for each other cost a tenth of a training, and
+    # their number may change last bits. Before NumPy is imported, and for child processes.
+    for library in ("OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     with _stopped_in_words():
         try:
             app(args=arguments)
