@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -206,30 +207,48 @@ def check_bundle(folder: Path, timeout_seconds: float = 60) -> None:
     A bundle made to do harm, by its size or in a way nobody thought of, harms the child only, and
     becomes an InputError like every other damage.
     """
+    with checking_bundle(folder, timeout_seconds) as outcome:
+        outcome()
+
+
+@contextmanager
+def checking_bundle(folder: Path, timeout_seconds: float = 60) -> Iterator[Callable[[], None]]:
+    """Give what waits for the outcome of a `check_bundle` that runs meanwhile.
+
+    The bundle may be believed once the call has returned; it raises as `check_bundle` does, and
+    waits no longer than `timeout_seconds`. No child outlives the context.
+    """
     # -P: a folder `models` where the user happens to stand is not ours.
     command = [sys.executable, "-P", "-m", "models.check_bundle", str(folder.resolve())]
     source = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([source, inherited]) if inherited else source
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as child:
+        try:
+            yield lambda: _await(folder, child, timeout_seconds)
+        finally:
+            child.kill()  # nothing to it once it has ended
+
+
+def _await(folder: Path, child: subprocess.Popen[str], timeout_seconds: float) -> None:
     try:
-        child = subprocess.run(
-            command,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_seconds,
-            check=False,
-        )
+        _, told = child.communicate(timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
         raise _unusable(folder, f"opening it took over {timeout_seconds:g} s") from None
     if child.returncode == 2:
-        raise InputError(child.stderr.strip())
+        raise InputError(told.strip())
     if child.returncode < 0:
         raise _unusable(folder, f"opening it ended by signal {-child.returncode}")
     if child.returncode:
-        raise RuntimeError(f"models.check_bundle ended with {child.returncode}:\n{child.stderr}")
+        raise RuntimeError(f"models.check_bundle ended with {child.returncode}:\n{told}")
 
 
 def canonical_json(content: Any) -> bytes:

@@ -14,6 +14,7 @@ from models.bundle import (
     bundle_digest,
     canonical_json,
     check_bundle,
+    checking_bundle,
     example_rows,
     open_bundle,
     write_bundle,
@@ -214,6 +215,22 @@ def test_a_check_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     folder = write(tmp_path / "bundle")
     with pytest.raises(InputError, match=r"took over 0\.01 s"):
         check_bundle(folder, timeout_seconds=0.01)
+
+
+def children() -> set[str]:
+    """The processes that this one has started and that are still there."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {pid for task in tasks for pid in (task / "children").read_text().split()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are listed by Linux")
+def test_a_check_that_nobody_waits_for_leaves_no_child(tmp_path: Path) -> None:
+    folder, before = write(tmp_path / "bundle"), children()
+    started = set()
+    with pytest.raises(KeyboardInterrupt), checking_bundle(folder):
+        started = children() - before
+        raise KeyboardInterrupt
+    assert len(started) == 1 and not children() & started
 
 
 def test_a_bundle_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,14 @@ def test_the_first_notebook_finds_what_it_broke_and_planted(elsewhere: Path) -> 
     assert pictures == 8
 
 
-def test_the_second_notebook_reads_a_model_that_is_near_the_truth(elsewhere: Path) -> None:
+def test_the_second_notebook_reads_a_model_that_is_near_the_truth(
+    elsewhere: Path, tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
     asked = {
         "alias": "trained.registered.alias",
+        "here": "(root / '.closedwon' / 'mlflow.db').exists()",
         "sum": "float(steps['points'].sum())",
         "probability": "float(probability)",
         "cutoff": "cutoff.value",
@@ -127,6 +133,7 @@ def test_the_second_notebook_reads_a_model_that_is_near_the_truth(elsewhere: Pat
     }
     facts, pictures = executed("02_train_and_read", elsewhere, asked)
     assert facts["alias"] == "champion"
+    assert not facts["here"]  # but in the store that the environment names, as promised
     assert facts["sum"] == pytest.approx(facts["probability"], abs=1e-6)
     assert facts["probability"] >= facts["cutoff"] > 0.05
     assert 0.7 < facts["share_of_skill"] < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def by_lead_and_instant(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames).sort_values(["as_of", "lead_id"], ignore_index=True)
 
 
-@settings(examples, max_examples=15, phases=[Phase.generate])
+@settings(examples, max_examples=8, phases=[Phase.generate])
 @given(
     crm(),
     st.integers(2, 6),
@@ -183,7 +184,7 @@ def test_small_data_are_one_part_and_stay_in_memory(folder, tmp_path):
         pd.testing.assert_frame_equal(found, getattr(tables, name))
 
 
-@pytest.mark.parametrize("least_parts, memory_gb", [(2, 4), (7, 4), (1, TINY)])
+@pytest.mark.parametrize("least_parts, memory_gb", [(7, 4), (1, TINY)])
 def test_examples_do_not_depend_on_the_partitioning(
     folder, tmp_path, whole, least_parts, memory_gb
 ):
@@ -261,7 +262,7 @@ def test_other_rows_are_other_parts_and_the_old_ones_are_removed_when_nobody_rea
     local = tmp_path / "local"
     first = load(folder, local, 2).partitions
     changed = tmp_path / "changed"
-    write_demo(small_demo(), changed)
+    shutil.copytree(folder, changed)
     events = pd.read_parquet(changed / "engagement_events.parquet")
     events.iloc[:-1].to_parquet(changed / "engagement_events.parquet")
     second = load(changed, local, 2).partitions

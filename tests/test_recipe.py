@@ -36,7 +36,7 @@ from training.simulate import simulate, write_demo
 from training.steps import Steps
 
 REPO = Path(__file__).parents[1]
-CONFIG = small_config()
+CONFIG = small_config(training={"folds": 2})
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,7 @@ from training.candidate import write_candidate
 from training.recipe import prepare, train_candidate
 from training.steps import Steps
 crm, root, rules = map(Path, sys.argv[1:])
-prepared = prepare(small_config(), crm, root, Steps())
+prepared = prepare(small_config(training={"folds": 2}), crm, root, Steps())
 candidate = train_candidate(prepared, Steps(), read_rules(rules))
 write_candidate(candidate, prepared, root / "bundle")
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.config import Config
+from models.bundle import checking_bundle
 from models.registry import GATE_TAG
 from training.candidate import Candidate, Prepared, config_digest, write_candidate
 from training.comparison.store import EVALUATION, StoredWeeks, write_weeks
@@ -44,16 +46,35 @@ def register(
     `verdict` is the gate's, None without a champion; `tags` are further tags of the version, `told`
     is what the run keeps beside it, JSON by file name. The report takes its place only after the
     registration: a run that ends before leaves the report of the last registered model.
+
+    The bundle is checked in a child while the report is drawn and the run logged; nothing is
+    registered before its outcome is known.
     """
     local = root / LOCAL
     local.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{run_name}-", dir=local) as aside:
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{run_name}-", dir=local) as aside,
+        _checking(candidate, prepared, Path(aside) / "bundle", steps) as outcome,
+    ):
         with steps("report"):
             page = _report(candidate, prepared, Path(aside), root, verdict)
         with steps("register"):
             kept = [_written(page.with_name(name), what) for name, what in (told or {}).items()]
-            registered = _log(candidate, prepared, root, page, verdict, kept, tags or {}, run_name)
+            registered = _log(
+                candidate, prepared, root, page, verdict, kept, tags or {}, run_name, outcome
+            )
         return registered, page.replace(root / REPORT)
+
+
+@contextmanager
+def _checking(
+    candidate: Candidate, prepared: Prepared, bundle: Path, steps: Steps
+) -> Iterator[Callable[[], None]]:
+    """Write the bundle and give what waits for the outcome of its check."""
+    with steps("bundle"):
+        write_candidate(candidate, prepared, bundle)
+    with checking_bundle(bundle) as outcome:
+        yield outcome
 
 
 def _report(
@@ -84,10 +105,10 @@ def _log(
     kept: Sequence[Path],
     tags: Mapping[str, str],
     run_name: str,
+    checked: Callable[[], None],
 ) -> Registered:
     evaluation, config = candidate.evaluation, prepared.config
     bundle, weeks = page.parent / "bundle", page.parent / EVALUATION
-    write_candidate(candidate, prepared, bundle)
     write_weeks(StoredWeeks(evaluation.past_weeks, evaluation.test_weeks, evaluation.cutoff), weeks)
     artifacts = [page, weeks, *kept]
     if verdict is not None:
@@ -104,6 +125,7 @@ def _log(
         bundle=bundle,
         may_be_champion=is_skilled(evaluation),
         tags=tags,
+        checked=checked,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import pandas as pd
 from features.config import TrackingConfig
 from models.bundle import bundle_digest, example_rows, open_bundle
 from models.cutoff import Estimate
+from models.local_store import artifacts_folder, keep_files_here, local_store
 from models.registry import (
     CHALLENGER,
     CHAMPION,
@@ -66,14 +67,16 @@ def log_training(
     bundle: Path,
     may_be_champion: bool,
     tags: Mapping[str, str] | None = None,
+    checked: Callable[[], None] = lambda: None,
 ) -> Registered:
     """Log one training to MLflow and register its bundle as a new model version.
 
     `metrics` are logged as `name`, `name_low` and `name_high`, `digests` as tags, `artifacts`
     (files or folders) under their names. `bundle` is a folder called `bundle`. The version
     gets `tags` beside its digest, and becomes `champion` if it may and there never was one, else
-    `challenger`. Registration comes last: an
-    interrupted or failed run is marked FAILED and leaves no version and no alias behind.
+    `challenger`. Registration comes last, once `checked` has returned, which raises for a bundle
+    that isn't to be believed: an interrupted or failed run is marked FAILED and leaves no version
+    and no alias behind.
     """
     if bundle.name != "bundle":
         raise ValueError(f"the folder of a bundle to log is called bundle, not {bundle.name}")
@@ -92,6 +95,7 @@ def log_training(
                 else:
                     mlflow.log_artifact(str(path))
             model_uri, model_id = _log_model(bundle)
+            checked()
             with run_lock(root, run_name, wait_seconds=WAIT_SECONDS):
                 version, alias, told = _register(
                     client,
@@ -107,12 +111,14 @@ def log_training(
 
 
 def _experiment(client: MlflowClient, tracking: TrackingConfig, root: Path) -> str:
-    """Return the experiment's id; a new one in a local store keeps its files beside the store."""
+    """Return the experiment's id; in a local store it keeps new files beside the store."""
     existing = client.get_experiment_by_name(tracking.experiment)
+    uri = tracking_uri(tracking, root)
     if existing is not None:
-        return str(existing.experiment_id)
-    is_local = tracking_uri(tracking, root).startswith("sqlite:")
-    location = (root.absolute() / ".closedwon" / "mlartifacts").as_uri() if is_local else None
+        number = str(existing.experiment_id)
+        keep_files_here(number, existing.artifact_location, local_store(uri), root)
+        return number
+    location = artifacts_folder(root).as_uri() if uri.startswith("sqlite:") else None
     return str(client.create_experiment(tracking.experiment, artifact_location=location))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
@@ -20,19 +21,23 @@ MOST_SEGMENTS = 6
 SEGMENT_BINS = 5
 SCORE_BANDS = 30
 PROBABILITY_MARKS = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
+_STYLE = {
+    "font": "sans-serif",
+    "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#eef2f5", "titleFontWeight": 600},
+    "view": {"stroke": None},
+}
 
 
 def svg(chart: Any, width: int = WIDTH, height: int = HEIGHT) -> str:
     """Return the chart as SVG markup with our fonts and colours; sizes in pixels, without axes."""
     import vl_convert
 
-    styled = (
-        chart.properties(width=width, height=height, background="white")
-        .configure(font="sans-serif")
-        .configure_axis(labelColor=INK, titleColor=INK, gridColor="#eef2f5", titleFontWeight=600)
-        .configure_view(stroke=None)
-    )
-    return str(vl_convert.vegalite_to_svg(styled.to_json()))
+    # Altair would check it against its schema, and copy it whole for every setting: twice the time.
+    # The tests check it (tests/test_charts.py).
+    spec = chart.to_dict(validate=False)
+    spec |= {"width": width, "height": height, "background": "white"}
+    spec["config"] |= _STYLE
+    return str(vl_convert.vegalite_to_svg(json.dumps(spec, sort_keys=True)))
 
 
 def reliability(test: pd.DataFrame, bins: int = BINS) -> Any:

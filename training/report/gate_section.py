@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from training.gate.words import cells_of, head_of
 
 if TYPE_CHECKING:
+    from training.gate.checks import Check
     from training.gate.gate import Verdict
 
 _TOLD = {
@@ -27,11 +28,17 @@ def gate_section(verdict: Verdict) -> dict[str, Any]:
         "wins": f"{verdict.wins:,}",
         "checks": [
             {
-                "head": head_of(check) if before is None or before.against != check.against else (),
-                "cells": cells_of(check),
+                # the result stands beside the check's name, not in the last column
+                "head": head_of(check)[:-1] if _is_first(before, check) else (),
+                "cells": cells_of(check)[:-1],
                 "result": check.result,
                 "told": check.told,
             }
             for before, check in zip((None, *verdict.checks), verdict.checks, strict=False)
         ],
     }
+
+
+def _is_first(before: Check | None, check: Check) -> bool:
+    """Return whether somebody else stood for the champion in the check before, or there is none."""
+    return before is None or before.against != check.against
