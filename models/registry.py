@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.config import TrackingConfig
 from features.errors import InputError
 from models.bundle import bundle_digest, check_bundle, read_manifest, replace_folder
+from models.local_store import local_store, make_store, places_of, require_tables
 
 if TYPE_CHECKING:  # mlflow takes 5 s to import
     from mlflow import MlflowClient
@@ -41,6 +44,8 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
+_IN_MODEL = Path("artifacts", "bundle")
+"The bundle among the files of a logged model."
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _LOCAL_SQLITE = re.compile(r"sqlite:///(?!/)(?P<path>[^?]+)")
 
@@ -68,7 +73,7 @@ def connect(tracking: TrackingConfig, root: Path) -> MlflowClient:
     """Return a client of the tracking store, and make it the one MLflow itself uses.
 
     `MLFLOW_TRACKING_URI` wins over the config. A new SQLite store takes MLflow 7 s to make.
-    Raises InputError when the store can't be reached.
+    Raises InputError when the store can't be reached, and for a local one that was emptied.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -81,9 +86,11 @@ def connect(tracking: TrackingConfig, root: Path) -> MlflowClient:
         logging.getLogger(logger).setLevel(logging.WARNING)
     uri = tracking_uri(tracking, root)
     with store_errors(uri):
-        store = _local_store(uri)
-        if store is not None and not store.exists():
-            _make_store(store)
+        store = local_store(uri)
+        if store is not None:
+            if not store.exists():
+                make_store(store)
+            require_tables(store)
         asked = os.environ.get("MLFLOW_TRACKING_URI")
         mlflow.set_tracking_uri(uri)
         # MLflow writes it to the environment, where the next call would take it for the user's.
@@ -92,25 +99,6 @@ def connect(tracking: TrackingConfig, root: Path) -> MlflowClient:
         client = mlflow.MlflowClient(uri)
         client.search_experiments(max_results=1)
     return client
-
-
-def _local_store(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:////") else None
-
-
-def _make_store(store: Path) -> None:
-    """Make an empty SQLite store aside: an interrupted migration could never be taken up again."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{store.name}-", dir=store.parent) as aside:
-        new = Path(aside) / store.name
-        artifacts = (store.parent / "mlartifacts").as_uri()
-        made = SqlAlchemyStore(f"sqlite:///{new}", artifacts)  # type: ignore[no-untyped-call]
-        made.engine.dispose()
-        # A link, unlike a rename, does not replace the store another process made meanwhile.
-        with suppress(FileExistsError):
-            os.link(new, store)
 
 
 @contextmanager
@@ -144,27 +132,64 @@ def store_errors(uri: str) -> Iterator[None]:
 
 def open_store(tracking: TrackingConfig, root: Path) -> MlflowClient:
     """Return a client of a store that is there; NoModel where a local one was never made."""
-    store = _local_store(tracking_uri(tracking, root))
+    store = local_store(tracking_uri(tracking, root))
     if store is not None and not store.exists():
         raise NoModel(tracking.model_name)
     return connect(tracking, root)
 
 
-def fetch_bundle(
-    selector: str, tracking: TrackingConfig, root: Path, afresh: bool = False
-) -> tuple[Path, str]:
+def fetch_bundle(selector: str, tracking: TrackingConfig, root: Path) -> tuple[Path, str]:
     """Return the folder of a registered model's bundle, and its version.
 
     `selector` is `champion`, `challenger` or a version number. The bundle is cached in
     `models/artifacts/NAME/VERSION` under the working folder `root`; it gets there only after its
     golden rows came out as expected in a child process, and is used again only while its digest
-    is the registered one. With `afresh` the store's own copy is downloaded and checked even so.
-    Raises InputError when there is no such model or it is damaged.
+    is the registered one. Raises InputError when there is no such model or it is damaged.
     """
+    stored = _stored(selector, tracking, root)
+    if not _is_intact(stored.cached, stored.digest):
+        _download(stored, tracking, root, is_kept=True)
+    return stored.cached, stored.version
+
+
+def check_stored(
+    version: str, tracking: TrackingConfig, root: Path, cached_will_do: bool = False
+) -> InputError | None:
+    """Download and check the store's own copy of a version's bundle, whatever the cache holds.
+
+    Raises InputError when it is gone or damaged. With `cached_will_do` that error is returned
+    instead, if the bundle in the cache is the registered one and its golden rows come out.
+    """
+    stored = _stored(version, tracking, root)
+    is_cached = _is_intact(stored.cached, stored.digest)
+    try:
+        _download(stored, tracking, root, is_kept=not is_cached)
+    except InputError as error:
+        if not (cached_will_do and is_cached):
+            raise
+        check_bundle(stored.cached)
+        return error
+    return None
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The bundle of a registered version."""
+
+    version: str
+    digest: str
+    location: str
+    "Where MLflow registered its files."
+    cached: Path
+    "Its folder in the cache, there or not."
+
+
+def _stored(selector: str, tracking: TrackingConfig, root: Path) -> _Stored:
     client = open_store(tracking, root)
     with store_errors(tracking_uri(tracking, root)):
         registered = find_version(client, tracking.model_name, selector)
-    version = str(registered.version)
+        version = str(registered.version)
+        location = client.get_model_version_download_uri(tracking.model_name, version)
     digest = registered.tags.get(DIGEST_TAG)
     if digest is None:
         raise InputError(
@@ -172,10 +197,7 @@ def fetch_bundle(
             f"no tag {DIGEST_TAG}. Choose another with --model, or train one: closedwon train"
         )
     folder = root / "models" / "artifacts" / tracking.model_name / version
-    is_cached = _is_intact(folder, digest)
-    if afresh or not is_cached:
-        _download(tracking, root, version, digest, folder, is_kept=not is_cached)
-    return folder, version
+    return _Stored(version, digest, location, folder)
 
 
 def find_version(client: MlflowClient, name: str, selector: str) -> ModelVersion:
@@ -230,20 +252,13 @@ def _is_intact(folder: Path, digest: str) -> bool:
         return False
 
 
-def _download(
-    tracking: TrackingConfig, root: Path, version: str, digest: str, folder: Path, is_kept: bool
-) -> None:
-    """Fetch and check the bundle of `version`; put it at `folder` if it is to be kept."""
-    import mlflow
-
+def _download(stored: _Stored, tracking: TrackingConfig, root: Path, is_kept: bool) -> None:
+    """Fetch and check a bundle; put it into the cache if it is to be kept."""
+    folder, version = stored.cached, stored.version
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{version}-", dir=folder.parent) as aside:
-        with store_errors(tracking_uri(tracking, root)):
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{tracking.model_name}/{version}", dst_path=aside
-            )
-        bundle = Path(aside) / "artifacts" / "bundle"
-        if bundle_digest(bundle) != digest:
+        bundle = _copy_of_store(stored, tracking, root, Path(aside))
+        if bundle_digest(bundle) != stored.digest:
             raise InputError(
                 f"The bundle of {tracking.model_name} version {version} is not the one that was "
                 "registered: its digest differs. Use another version, or train again."
@@ -251,3 +266,27 @@ def _download(
         check_bundle(bundle)
         if is_kept:
             replace_folder(bundle, folder)
+
+
+def _copy_of_store(stored: _Stored, tracking: TrackingConfig, root: Path, aside: Path) -> Path:
+    """Return the store's bundle, copied into `aside`; InputError where the store has none."""
+    import mlflow
+
+    uri = tracking_uri(tracking, root)
+    places = [place / _IN_MODEL for place in places_of(stored.location, local_store(uri), root)]
+    bundle = aside / _IN_MODEL
+    with store_errors(uri):
+        if not places:
+            model = f"models:/{tracking.model_name}/{stored.version}"
+            mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(aside))
+        for place in places:
+            if place.is_dir():
+                shutil.copytree(place, bundle)
+                break
+    if not bundle.is_dir():
+        at = places[0] if places else re.sub(r"//[^/@]*@", "//***@", stored.location)
+        raise InputError(
+            f"The store has no files of version {stored.version} at {at}. Put them back from a "
+            "backup, use another version, or train again: closedwon train"
+        )
+    return bundle

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +21,11 @@ from small_registry import empty_folder
 from typer.testing import CliRunner
 
 import closedwon
+import models.registry
 import training.registration
 import training.retrain.retrain
 from features.config import Config, read_config
-from models.bundle import write_bundle
+from models.bundle import rescore_golden, write_bundle
 from models.cutoff import Cutoff
 from models.forest import Forest
 from models.golden import synthesise_rows
@@ -139,13 +140,27 @@ def make_life(folder: Path, store: Path) -> Life:
 
 def asked(crm: Path, root: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of `closedwon retrain` in `root`."""
-    with pytest.MonkeyPatch.context() as here:
+    with pytest.MonkeyPatch.context() as here, checked_here():
         here.chdir(root)
         command = ["retrain", "--data", str(crm), "--json", *options]
         ended = CliRunner().invoke(closedwon.app, command)
     if not ended.stdout:
         raise AssertionError(ended.stderr) from ended.exception
     return ended.exit_code, json.loads(ended.stdout)
+
+
+@contextmanager
+def checked_here() -> Iterator[None]:
+    """Let bundles be checked in this process: a child costs 2 s, and test_registry has it."""
+
+    @contextmanager
+    def checking(folder: Path) -> Iterator[Callable[[], None]]:
+        yield lambda: rescore_golden(folder)
+
+    with pytest.MonkeyPatch.context() as replaced:
+        replaced.setattr(models.registry, "check_bundle", rescore_golden)
+        replaced.setattr(training.registration, "checking_bundle", checking)
+        yield
 
 
 @contextmanager
@@ -187,7 +202,7 @@ def quick(life: Life, has_champion: bool = True) -> Iterator[None]:
     }
     if has_champion:
         kept |= {"_candidate": found.offered, "judged": replace(found.verdict, decision="pass")}
-    with remembered(kept), pytest.MonkeyPatch.context() as replaced:
+    with remembered(kept), checked_here(), pytest.MonkeyPatch.context() as replaced:
         replaced.setattr(training.registration, "write_report", page)
         # So few leads show no skill, without which nothing is promoted.
         for module in (training.registration, training.retrain.retrain):

@@ -324,12 +324,11 @@ def test_help_answers_at_once_without_heavy_imports(arguments: list[str]) -> Non
 
 
 def test_a_reader_that_went_away_is_no_error(here: Path) -> None:
-    (here / "closedwon.toml").touch()
     (here / "leads.csv").write_bytes(LEADS)
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
-        [sys.executable, "-c", "import closedwon; closedwon.main(['check', '--json'])"],
+        [sys.executable, "-c", "import closedwon; closedwon.main(['init'])"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
@@ -337,3 +336,4 @@ def test_a_reader_that_went_away_is_no_error(here: Path) -> None:
     )
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (0, "")
+    assert (here / "closedwon.toml").exists()

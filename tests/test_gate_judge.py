@@ -41,6 +41,7 @@ LEAKS = ("leads.customer_number", "leads.budget_range")
 
 def settings(**sections: dict[str, Any]) -> Config:
     merged = {**SETTINGS, "tables": {name: {"path": f"{name}.parquet"} for name in TABLES}}
+    merged["training"] = {**SETTINGS["training"], "folds": 2}
     merged["gate"] = {"min_wins": 20, "bootstraps": 300, "segment_min_wins": 15}
     for name, values in sections.items():
         merged[name] = {**merged.get(name, {}), **values}

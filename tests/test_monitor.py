@@ -336,7 +336,13 @@ def champion_at_work(root: Path, store: Path) -> None:
     before = Config.model_validate(
         {
             "features": {"windows_days": [30], "half_lives_days": [30]},
-            "training": {"trials": 0, "min_wins": 1, "num_threads": 1, "horizon_days": 56},
+            "training": {
+                "trials": 0,
+                "folds": 2,
+                "min_wins": 1,
+                "num_threads": 1,
+                "horizon_days": 56,
+            },
             **settings("2025-12-22"),
         }
     )

@@ -51,6 +51,7 @@ def config_until(until: pd.Timestamp, horizon_days: int = 91) -> Config:
             "features": {"windows_days": [30], "half_lives_days": [30]},
             "training": {
                 "trials": 0,
+                "folds": 2,
                 "min_wins": 5,
                 "num_threads": 1,
                 "horizon_days": horizon_days,

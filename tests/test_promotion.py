@@ -318,7 +318,8 @@ def test_the_history_reads_like_a_log(root: Path) -> None:
     assert [line[25:] for line in lines] == [
         f"version 1 became the first champion, by {whoami()}: "
         "It beats the base rate, and there was no champion before.",
-        "version 3 was promoted after version 1, by ann@crm: a trial [gate: refuse, overridden]",
+        "version 3 was promoted after version 1, by ann@crm: a trial [gate: refuse, "
+        "overridden: The gate refused version 3 against version 1.]",
         "version 1 was gone back to after version 3, by bo@crm: no good",
         "version 6 was promoted after version 1 (not finished), by bo@other: It passed the gate.",
     ]

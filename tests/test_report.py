@@ -203,8 +203,7 @@ def test_every_piece_of_evidence_stands_beside_its_column(tmp_path):
         small_scorer(),
         loaded("crm"),
         tmp_path / "report.html",
-        quality_of(small_tables(), small_config()),
-        audit,
+        audit=audit,
     )
     html = page.read_text(encoding="utf-8")
     assert_harmless(html)

@@ -64,6 +64,29 @@ def test_a_ranking_is_said_to_hold_only_where_its_interval_shows_it():
     assert "the same log loss" in _why(replace(CALM, recalibration_gain=Estimate(0.0, 0.0, 0.0)))
 
 
+@pytest.mark.parametrize(
+    ("saved", "is_better", "told"),
+    [
+        (Estimate(-0.003, -0.007, -0.0002), False, "0.3% more log loss (90% interval: 0.0% to 0.7% "
+         "more) there, which is clearly worse."),
+        (Estimate(-0.003, -0.007, 0.002), False, "0.3% more log loss (90% interval: 0.2% less to "
+         "0.7% more) there, which is not clearly better."),
+        (Estimate(0.05, 0.03, 0.07), True, "5.0% less log loss (90% interval: 3.0% less to 7.0% "
+         "less) there, which is clearly better."),
+        (Estimate(0.004, -0.002, 0.01), True, "0.4% less log loss (90% interval: 0.2% more to "
+         "1.0% less) there, which is better by more than one standard error."),
+        (Estimate(-0.0002, -0.001, 0.001), False, "about the same log loss (90% interval: 0.1% "
+         "less to 0.1% more) there, which is not clearly better."),
+    ],
+)  # fmt: skip
+def test_a_new_calibration_is_told_in_one_direction_and_judged_by_its_interval(
+    saved, is_better, told
+):
+    found = replace(CALM, recalibration_gain=saved, is_recalibrated_better=is_better)
+    assert f"A new calibration gives the champion {told}" in _why(found)
+    assert "-0.0%" not in _why(found)
+
+
 @pytest.mark.parametrize("decision", ["refuse", "not_enough_evidence"])
 def test_a_refusal_is_told_again_as_long_as_the_challenger_waits(decision):
     waiting = replace(WAITING, decision=decision)

@@ -19,6 +19,7 @@ from models.registry import (
     CHALLENGER,
     CHAMPION,
     NoModel,
+    check_stored,
     fetch_bundle,
     find_version,
     is_number,
@@ -33,6 +34,7 @@ from training.promotion_records import (
     champion_before,
     earlier_champions,
     end_record,
+    kept_refusal,
     last_champion,
     told_why,
     whoami,
@@ -45,6 +47,10 @@ if TYPE_CHECKING:  # mlflow takes 5 s to import
     from mlflow import MlflowClient
 
     from training.gate.gate import ChampionInUse
+
+
+_SHOWN = 10
+"So many versions are named where the one asked for is not there."
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,8 @@ def promote(
             asked = find_version(client, name, selector)
             found = judged(client, asked, standing)
         if found.refusal is not None and why is None:
-            return Promotion("refused", standing.champion, found.refusal)
+            told = f"{found.refusal} {found.cure}".rstrip()
+            return Promotion("refused", standing.champion, told)
         skilled = "It beats the base rate, and there was no champion."
         record = Record(
             action="promote",
@@ -140,7 +147,9 @@ def promote(
             why=why or ("It passed the gate." if standing.champion else skilled),
             verdict=found.verdict,
             is_override=found.refusal is not None,
+            refusal=None if found.refusal is None else kept_refusal(found.refusal),
         )
+        check_stored(record.version, config.tracking, root)
         moved = _move(client, config, root, record, standing)
     after = f" after version {standing.champion}" if standing.champion else ""
     over = f", overriding: {found.refusal}" if found.refusal is not None else "."
@@ -153,7 +162,8 @@ def rollback(
 ) -> Promotion:
     """Make an earlier champion champion again, at once: the one before, or that of this number.
 
-    No gate is asked, no retraining waited for; the bundle is downloaded and checked first. Those
+    No gate is asked, no retraining waited for; the bundle is downloaded and checked first. Where
+    the store has lost its files, the sound copy of this folder will do, and that is told. Versions
     that were deleted from MLflow are passed over. Raises InputError when there is no earlier
     champion, when `version` never was one, is gone or damaged, and while another run changes the
     champion.
@@ -173,15 +183,35 @@ def rollback(
             kept = [one for one in ever if version_if_kept(client, tracking.model_name, one)]
             target = version or champion_before(standing.records, standing.champion, kept)
             if target is None or target not in kept:
+                if version is not None and version not in ever:
+                    _require_version(client, tracking.model_name, version)
                 raise InputError(_no_way_back(version, standing, ever, kept))
             if target == standing.champion:
                 return Promotion("unchanged", target, f"Version {target} is champion already.")
         before = last_champion(standing.records)
         record = Record("rollback", before, target, who or whoami(), why)
+        lost = check_stored(target, tracking, root, cached_will_do=True)
         moved = _move(client, config, root, record, standing)
     # The champion itself, where only its alias had gone.
     place = "" if before == target else f", in place of version {before}"
-    return Promotion("moved", target, f"Version {target} is champion again{place}.", moved)
+    told = f"Version {target} is champion again{place}."
+    if lost is not None:
+        told += f" Only the copy in this folder could be checked, others cannot fetch it: {lost}"
+    return Promotion("moved", target, told, moved)
+
+
+def _require_version(client: MlflowClient, name: str, version: str) -> None:
+    if version_if_kept(client, name, version) is not None:
+        return
+    quoted = name.replace("'", "\\'")
+    newest = client.search_model_versions(
+        f"name='{quoted}'", max_results=_SHOWN, order_by=["version_number DESC"]
+    )
+    there_are = ", ".join(str(one.version) for one in reversed(newest))
+    raise InputError(
+        f"{name} has no version {version}. The newest there are: {there_are or 'none'}. "
+        "Those that were champion are told by closedwon promote --history."
+    )
 
 
 def _no_way_back(
@@ -214,9 +244,8 @@ def _nothing_to_do(selector: str, standing: Standing) -> str | None:
 def _move(
     client: MlflowClient, config: Config, root: Path, record: Record, standing: Standing
 ) -> Record:
-    """Check the bundle, record, move the alias, end the record; return it."""
+    """Record, move the alias to a version whose bundle was checked, end the record; return it."""
     name = config.tracking.model_name
-    fetch_bundle(record.version, config.tracking, root, afresh=True)
     with store_errors(tracking_uri(config.tracking, root)):
         written = write_record(client, name, record, standing.records)
         now = Standing.read(client, name)

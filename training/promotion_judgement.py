@@ -25,6 +25,8 @@ class Judgement:
     "What the gate had said; `stale` if of another champion, None if it was never asked."
     refusal: str | None
     "Why the version may not be champion; None if it may."
+    cure: str = ""
+    "What to do about the refusal, where it does not say so itself."
 
 
 def judged(client: MlflowClient, asked: ModelVersion, standing: Standing) -> Judgement:
@@ -39,10 +41,10 @@ def judged(client: MlflowClient, asked: ModelVersion, standing: Standing) -> Jud
     if left is not None:
         told = (
             f"Version {version} was champion until {left.at}, when {left.who} went back from it: "
-            f"{as_sentence(left.why)} To use it again all the same: "
-            f'closedwon rollback {version} --reason "..."'
+            f"{as_sentence(left.why)}"
         )
-        return Judgement(found.verdict, told)
+        cure = f'To use it again all the same: closedwon rollback {version} --reason "..."'
+        return Judgement(found.verdict, told, cure)
     if found.refusal is None and asked.tags.get(SKILL_TAG) != "yes":
         told = f"Version {version} does not clearly beat the base rate, as far as is recorded."
         return Judgement(found.verdict, told)

@@ -28,6 +28,7 @@ State = Literal["pending", "done", "void"]
 
 LONGEST_WHY = 500
 "Characters: MLflow's databases keep 5,000 of a tag."
+LONGEST_REFUSAL = 200
 ABANDONED_SECONDS = 600
 "A record that has not ended by then belongs to a run that was stopped, wherever it ran."
 _IN_TAGS = ("number", "mark", "state")
@@ -51,6 +52,8 @@ class Record:
     verdict: str | None = None
     "What the gate had said of `version`: `stale` if of another champion, None if not asked."
     is_override: bool = False
+    refusal: str | None = None
+    "What was overridden: why `version` was refused, at most `LONGEST_REFUSAL` characters."
     at: str = field(default_factory=lambda: _now().isoformat(timespec="seconds"))
     "UTC."
     pid: int = field(default_factory=os.getpid)
@@ -153,15 +156,33 @@ def champion_before(
 
 def _before(records: Sequence[Record], champion: str) -> str | None:
     done = [record for record in records if record.state == "done"]
-    came = [one for one in done if one.version == champion and one.action != "rollback"]
-    return came[-1].before if came else None
+    place = _came(done, champion)
+    return done[place].before if place >= 0 else None
 
 
 def gone_back_from(records: Sequence[Record], version: str) -> Record | None:
-    """Return the newest rollback away from `version`, if there was any."""
-    done = (one for one in reversed(records) if one.action == "rollback" and one.state == "done")
-    # Its alias may have been removed, and it was gone back to: from and to are the same then.
-    return next((one for one in done if one.before == version != one.version), None)
+    """Return the rollback away from `version`, unless it was made champion again since.
+
+    A rollback to one that came in later goes forward: nobody was gone back from.
+    """
+    done = [record for record in records if record.state == "done"]
+    for place, one in reversed(list(enumerate(done))):
+        if one.version == version:
+            return None
+        if one.action == "rollback" and one.before == version:
+            earlier = done[:place]
+            return one if _came(earlier, one.version) < _came(earlier, version) else None
+    return None
+
+
+def _came(done: Sequence[Record], version: str) -> int:
+    """Return the place of the newest record by which `version` came in, -1 without any."""
+    places = [
+        place
+        for place, one in enumerate(done)
+        if one.version == version and one.action != "rollback"
+    ]
+    return places[-1] if places else -1
 
 
 def ever_champion(records: Sequence[Record]) -> bool:
@@ -191,6 +212,13 @@ def told_why(text: str, option: str) -> str:
             f"{option} has {len(line)} characters; at most {LONGEST_WHY} are kept. Shorten it."
         )
     return line
+
+
+def kept_refusal(refusal: str) -> str:
+    """Return what is recorded of a refusal that was overridden: its beginning, if it is long."""
+    if len(refusal) <= LONGEST_REFUSAL:
+        return refusal
+    return refusal[: LONGEST_REFUSAL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def as_sentence(why: str) -> str:

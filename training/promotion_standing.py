@@ -70,7 +70,10 @@ _ENDS = {"pending": " (not finished)", "done": "", "void": " (did not happen)"}
 
 def _line(record: Record) -> str:
     after = f" after version {record.before}" if record.before else ""
-    gate = f" [gate: {record.verdict}{', overridden' * record.is_override}]" * bool(record.verdict)
+    notes = [f"gate: {record.verdict}"] if record.verdict else []
+    if record.is_override:
+        notes.append(f"overridden: {record.refusal}" if record.refusal else "overridden")
+    gate = f" [{', '.join(notes)}]" if notes else ""
     when = record.at.replace("T", " ").replace("+00:00", " UTC")
     happened = f"version {record.version} {_WORDS[record.action]}{after}{_ENDS[record.state]}"
     return f"{when}  {happened}, by {record.who}: {record.why}{gate}"

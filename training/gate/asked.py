@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -141,7 +142,7 @@ def not_to_be_asked(champion: Scorer, prepared: Prepared) -> str:
     return ""
 
 
-def some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """Return the first names, joined."""
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 

@@ -2,21 +2,24 @@
 
 Three kinds of checks: scores compared on rows that neither model saw (`paired`, on what `sides`
 finds); the challenger's figures beside those the champion had (`promise`); and what no score tells:
-the audit's evidence, the reasons, speed and size (`further`).
+the audit's evidence, the reasons, speed and size (`further`), and whether a jump hangs on columns
+newly read (`new_columns`).
 One failed check refuses; without one, an open question means that there is not enough evidence.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.scorer import Scorer
-from training.gate.checks import Check, Decision, Result, decision_of
+from training.gate.checks import CALLED, Check, Decision, decision_of
 from training.gate.further import audit_checks, cost_checks, reasons_checks
+from training.gate.new_columns import gain_by_new_columns
 from training.gate.paired import own_check, paired_checks
 from training.gate.promise import promise_checks
 from training.gate.sides import Baseline, compared
+from training.gate.snapshots import blocked_now
 from training.gate.words import table_of
 
 if TYPE_CHECKING:
@@ -31,10 +34,13 @@ SAID: dict[Decision, str] = {
 
 
 SAME = {
-    "pass": " Equal scores show nothing: what counts is that the challenger shows what the "
+    "note": " Equal scores show nothing: what counts is that the challenger shows what the "
     "champion had shown when it was trained, by the same reasons.",
     "unclear": " Equal scores show nothing, and that the challenger shows what the champion had "
     "shown when it was trained, by the same reasons, is not clear either.",
+    "blocked": " Equal scores show nothing, nor does what the champion had shown when it was "
+    "trained: it reads what the leakage audit now blocks. A person has to look at the challenger, "
+    "and to promote it with a reason.",
 }
 """Of a challenger that scores as who stood for the champion does."""
 
@@ -65,6 +71,8 @@ class Verdict:
     wins: int
     "Won accounts among them."
     checks: tuple[Check, ...]
+    is_same: bool = False
+    "The challenger scores as who stood for the champion does, so the comparison shows nothing."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON values."""
@@ -79,6 +87,16 @@ class Verdict:
             "checks": [check.as_dict() for check in self.checks],
         }
 
+    @property
+    def said(self) -> str:
+        """The verdict in words, without what held it back."""
+        if self.decision != "pass" or not self.is_same:
+            return SAID[self.decision]
+        return (
+            f"pass by the promise checks: the challenger scores as the {CALLED[self.baseline]} "
+            "does, which shows nothing, and shows what the champion had shown when it was trained"
+        )
+
     def lines(self) -> list[str]:
         """Return the verdict for people: against whom, the checks as a table, what follows."""
         decisive = "fail" if self.decision == "refuse" else "unclear"
@@ -91,7 +109,7 @@ class Verdict:
             "",
             *table_of(self.checks),
             "",
-            f"Verdict: {SAID[self.decision]}{because}.",
+            f"Verdict: {self.said}{because}.",
         ]
 
 
@@ -106,11 +124,12 @@ def judge(
     gate, old, new = prepared.config.gate, champion.scorer, candidate.scorer
     with steps("champion's scores"):
         found = compared(old, candidate, prepared)
-    promise = promise_checks(old, candidate, gate, found.baseline)
-    reasons = reasons_checks(old, new, prepared, gate)
-    where_same: Result = "unclear"
-    if all(check.result == "pass" for check in (*promise, *reasons)):
-        where_same = "pass"
+    is_same = found.rows.is_same
+    blocked = blocked_now(old.catalogue, prepared)
+    promise = promise_checks(old, candidate, gate, found.baseline, blocked)
+    reasons = reasons_checks(old, new, prepared, gate, blocked)
+    is_shown = all(check.result == "pass" for check in (*promise, *reasons))
+    where_same: Literal["note", "unclear"] = "note" if is_shown else "unclear"
     paired = paired_checks(found.rows, found.mqls, gate, found.baseline, where_same)
     if found.own is not None:
         paired.append(own_check(found.own[0], gate, found.own[1]))
@@ -122,6 +141,7 @@ def judge(
         *promise,
         *audit_checks(old, new, prepared),
         *reasons,
+        gain_by_new_columns(old, candidate, prepared, found.rows),
         *cost_checks(old, new, prepared, gate),
     ]
     return Verdict(
@@ -129,10 +149,11 @@ def judge(
         champion_version=champion.version,
         champion_digest=champion.digest,
         baseline=found.baseline,
-        why=found.why + (SAME[where_same] if found.rows.is_same else ""),
+        why=found.why + (SAME["blocked" if blocked else where_same] if is_same else ""),
         rows=len(found.rows.won),
         wins=found.rows.won_accounts(),
         checks=tuple(checks),
+        is_same=is_same,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from training.gate.rows import GateRows, MqlRows
 SEED = 0
 """The verdict on the same rows is the same."""
 OWN = "log_loss of its own"
+SAME_MODEL = "same model: nothing shown"
 LEAST_WINS = 30
 """Fewer won accounts do not even make a challenger fail: resamples of so few mislead."""
 
@@ -33,13 +35,13 @@ def paired_checks(
     mqls: MqlRows | None,
     gate: GateConfig,
     against: Against = "champion",
-    where_same: Result = "unclear",
+    where_same: Literal["note", "unclear"] = "unclear",
 ) -> list[Check]:
     """Return the checks of log loss, calibration, precision, capture and the segments.
 
     With fewer than `gate.min_wins` won accounts all of them are unclear. `mqls` is None where no
     MQLs can be told. `against` is who gave the champion's scores. Equal scores show nothing, since
-    a model is never worse than itself: their checks come out as `where_same` says, a pass where
+    a model is never worse than itself: their checks come out as `where_same` says, a note where
     there is other evidence.
     """
     wins = rows.won_accounts()
@@ -55,7 +57,7 @@ def paired_checks(
     if rows.is_same:
         is_shown = mqls is not None and not mqls.is_same  # cutoffs of their own
         kept = ("precision", "capture") if is_shown else ()
-        checks = [c if c.name in kept else replace(c, result=where_same) for c in checks]
+        checks = [c if c.name in kept else _nothing_shown(c, where_same) for c in checks]
     if mqls is not None:
         checks += nobody(mqls)
     if wins < gate.min_wins:
@@ -64,6 +66,12 @@ def paired_checks(
         ]
     checks += [Check("segments", "note", told=left_out)] if left_out else []
     return [replace(check, against=against) for check in checks]
+
+
+def _nothing_shown(check: Check, result: Result) -> Check:
+    """Return the check of a model against itself: how much worse it is, is no finding."""
+    told = f"{SAME_MODEL}; {check.told}" if check.told else SAME_MODEL
+    return Check(check.name, result, check.champion, check.challenger, told=told)
 
 
 def own_check(rows: GateRows, gate: GateConfig, since: str) -> Check:

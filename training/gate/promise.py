@@ -7,7 +7,7 @@ figures, kept in its bundle, do not depend on the data of now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import numpy as np
 from features.life_config import GateConfig
 from models.cutoff import Estimate
 from models.scorer import Scorer
+from training.gate.asked import some
 from training.gate.checks import Against, Check, Result
 from training.gate.questions import CAPTURE_PARTS
 from training.gate.sides import asks_otherwise
@@ -28,7 +29,11 @@ Known = Mapping[str, float | None]
 
 
 def promise_checks(
-    champion: Scorer, candidate: Candidate, gate: GateConfig, baseline: Against
+    champion: Scorer,
+    candidate: Candidate,
+    gate: GateConfig,
+    baseline: Against,
+    blocked: Sequence[str] = (),
 ) -> list[Check]:
     """Return the checks of skill, precision and capture against the champion's own evaluation.
 
@@ -37,7 +42,22 @@ def promise_checks(
     is unclear where it is below for sure, and by more than the margin at the point. Where the
     recipe stood in (`baseline`), the skill must be shown: at the unfavourable limit no more than
     `gate.promise_share` of it may be missing. Figures that mean something else are left out.
+    All are notes where the champion reads columns that the audit now blocks (`blocked`): what it
+    showed with a leak, no honest challenger can show.
     """
+    checks = _against_promises(champion, candidate, gate, baseline)
+    if not blocked:
+        return checks
+    told = (
+        f"the champion showed this while it read {some(blocked)}, which the leakage audit now "
+        "blocks: an honest challenger is not held to it"
+    )
+    return [Check(c.name, "note", c.champion, c.challenger, told=told) for c in checks]
+
+
+def _against_promises(
+    champion: Scorer, candidate: Candidate, gate: GateConfig, baseline: Against
+) -> list[Check]:
     facts, evaluation = champion.facts, candidate.evaluation
     is_comparable = champion.horizon_days == candidate.scorer.horizon_days
     old = facts.get("skill", {})

@@ -19,10 +19,15 @@ _TOLD = {
 
 def gate_section(verdict: Verdict) -> dict[str, Any]:
     """Return what the section tells: the decision, who stood for the champion, every check."""
+    told = _TOLD[verdict.decision]
+    if verdict.decision == "pass" and verdict.is_same:
+        told = (
+            "It may, by the promise checks: it scores alike, and shows what the champion had shown."
+        )
     return {
         "champion": verdict.champion_version,
         "decision": verdict.decision,
-        "told": _TOLD[verdict.decision],
+        "told": told,
         "why": verdict.why,
         "rows": f"{verdict.rows:,}",
         "wins": f"{verdict.wins:,}",

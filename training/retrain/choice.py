@@ -247,11 +247,15 @@ def _why(found: _Found) -> str:
         f"On leads whose outcome the champion never saw ({found.wins} of them won) a new forest "
         f"has {_told(found.gain)}, both freshly calibrated."
     )
-    anew = f"A new calibration gives the champion {_told(found.recalibration_gain)} there"
+    level = found.recalibration_gain
+    anew = (
+        f"A new calibration gives the champion {_told(level)} there, which is "
+        f"{_judged(level, found.is_recalibrated_better)}."
+    )
     if found.is_ranked_better:
         return (
-            f"The champion's ranking no longer holds. {compared} That is clearly better, so the "
-            "newly trained model is offered."
+            f"The champion's ranking no longer holds. {compared} That is "
+            f"{_judged(found.gain, True)}, so the newly trained model is offered."
         )
     ranking = (
         f"The champion's ranking still holds. {compared} It saves no more than {MARGIN:.0%}."
@@ -261,22 +265,42 @@ def _why(found: _Found) -> str:
     )
     if found.is_recalibrated_better:
         return (
-            f"{ranking} {anew}, which is clearly better. So the champion is offered with a new "
-            "calibration: the same reasons, no new surprises."
+            f"{ranking} {anew} So the champion is offered with a new calibration: the same "
+            "reasons, no new surprises."
         )
-    not_clearly = f"{ranking} {anew}, which is not clearly better."
     if found.holds:
-        return f"{not_clearly} So the champion is fine as it is, and no version is made."
+        return f"{ranking} {anew} So the champion is fine as it is, and no version is made."
     return (
-        f"{not_clearly} As it cannot be shown that the ranking holds, the newly trained model is "
-        "offered, and the gate decides."
+        f"{ranking} {anew} As it cannot be shown that the ranking holds, the newly trained model "
+        "is offered, and the gate decides."
     )
 
 
+def _judged(saved: Estimate, is_better: bool) -> str:
+    """Return in words what the interval shows; what is offered goes by one standard error."""
+    if is_better:
+        is_sure = saved.low is None or saved.low > 0
+        return "clearly better" if is_sure else "better by more than one standard error"
+    is_worse = saved.high is not None and saved.high < 0
+    return "clearly worse" if is_worse else "not clearly better"
+
+
 def _told(saved: Estimate) -> str:
+    """Return the change of the log loss, and its interval from its nearer end on.
+
+    >>> _told(Estimate(-0.003, -0.007, -0.0002))
+    '0.3% more log loss (90% interval: 0.0% to 0.7% more)'
+    """
     if saved.value == saved.low == saved.high == 0:
         return "the same log loss"
-    size = f"{abs(saved.value):.1%} {'less' if saved.value > 0 else 'more'} log loss"
+    change = _change(saved.value)
+    told = f"{'about the same' if change == '0.0%' else change} log loss"
     if saved.low is None or saved.high is None:
-        return size
-    return f"{size} (90% interval of what it saves: {saved.low:.1%} to {saved.high:.1%})"
+        return told
+    low, high = sorted((saved.low, saved.high), reverse=saved.value < 0)
+    return f"{told} (90% interval: {_change(low)} to {_change(high)})"
+
+
+def _change(saved: float) -> str:
+    size = f"{abs(saved):.1%}"
+    return size if size == "0.0%" else f"{size} {'less' if saved > 0 else 'more'}"
