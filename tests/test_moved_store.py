@@ -18,6 +18,7 @@ from models.registry import connect, fetch_bundle
 from training.promotion import promote, rollback
 from training.promotion_records import LONGEST_WHY, Record, gone_back_from
 from training.promotion_standing import history
+from training.run_files import run_file
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,23 @@ def test_a_moved_folder_finds_its_bundles_beside_its_store(root: Path) -> None:
     assert rollback(CONFIG, root, None, "no good").told == (
         "Version 1 is champion again, in place of version 2."
     )
+
+
+def test_what_a_run_kept_moves_with_the_folder(root: Path, tmp_path: Path) -> None:
+    run_id = connect(CONFIG.tracking, root).get_model_version("closedwon", "1").run_id
+    written = connect(CONFIG.tracking, root).get_run(run_id).info.artifact_uri
+    within = written.rpartition("/mlartifacts/")[2]
+    with sqlite3.connect(root / ".closedwon" / "mlflow.db") as store:
+        store.execute(
+            "update runs set artifact_uri = ?",
+            (f"file:///nowhere/.closedwon/mlartifacts/{within}",),
+        )
+    store.close()
+    kept = files_of(root) / within / "choice.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("{}")
+    assert run_file(run_id, "choice.json", CONFIG.tracking, root, tmp_path) == kept
+    assert run_file(run_id, "gate.json", CONFIG.tracking, root, tmp_path) is None
 
 
 def test_a_copied_folder_uses_its_own_files_and_the_originals_where_it_has_none(

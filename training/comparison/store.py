@@ -27,6 +27,7 @@ from models.registry import connect, store_errors, tracking_uri
 from training.comparison.comparison import compare_weeks
 from training.comparison.record import comparison_record, rules_digest
 from training.examples import examples_from_flat
+from training.run_files import run_file
 from training.steps import Steps
 from training.weekly import ScoredWeeks
 
@@ -101,22 +102,16 @@ def fetch_weeks(version: str, config: Config, root: Path) -> StoredWeeks:
     Raises InputError for a version whose run kept none.
     """
     client = connect(config.tracking, root)
-    import mlflow
-
     with store_errors(tracking_uri(config.tracking, root)):
         run = client.get_model_version(config.tracking.model_name, version).run_id
-        kept = {item.path for item in client.list_artifacts(run)} if run else set()
-    if EVALUATION not in kept:
-        raise InputError(
-            f"Version {version} of {config.tracking.model_name} kept no scored weeks to compare "
-            "other rules on. Train again: closedwon train"
-        )
     with tempfile.TemporaryDirectory(prefix="closedwon-") as aside:
-        with store_errors(tracking_uri(config.tracking, root)):
-            mlflow.artifacts.download_artifacts(
-                run_id=run, artifact_path=EVALUATION, dst_path=aside
+        kept = run_file(run, EVALUATION, config.tracking, root, Path(aside))
+        if kept is None:
+            raise InputError(
+                f"Version {version} of {config.tracking.model_name} kept no scored weeks to "
+                "compare other rules on. Train again: closedwon train"
             )
-        return read_weeks(Path(aside) / EVALUATION)
+        return read_weeks(kept)
 
 
 def compare_other_rules(

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from training.promotion_records import earlier_champions, ever_champion, read_re
 from training.promotion_standing import Standing
 from training.registration import GATE_FILE
 from training.retrain.retraining import CHOICE_FILE
+from training.run_files import run_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -167,15 +169,12 @@ def told_before(
     earlier: Earlier, config: Config, root: Path
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return the choice and the gate's verdict that the earlier run kept, None where it has not."""
-    client = connect(config.tracking, root)
-    import mlflow
-
-    with store_errors(tracking_uri(config.tracking, root)):
-        kept = {item.path for item in client.list_artifacts(earlier.run_id)}
-        choice, verdict = (
-            dict(mlflow.artifacts.load_dict(f"runs:/{earlier.run_id}/{name}"))
-            if name in kept
-            else None
+    with tempfile.TemporaryDirectory(prefix="closedwon-") as aside:
+        files = [
+            run_file(earlier.run_id, name, config.tracking, root, Path(aside))
             for name in (CHOICE_FILE, GATE_FILE)
+        ]
+        choice, verdict = (
+            None if kept is None else dict(json.loads(kept.read_text("utf-8"))) for kept in files
         )
     return choice, verdict
