@@ -70,11 +70,16 @@ def register(
 def _checking(
     candidate: Candidate, prepared: Prepared, bundle: Path, steps: Steps
 ) -> Iterator[Callable[[], None]]:
-    """Write the bundle and give what waits for the outcome of its check."""
+    """Write the bundle and give what waits for the outcome of its check, a step of its own."""
     with steps("bundle"):
         write_candidate(candidate, prepared, bundle)
     with checking_bundle(bundle) as outcome:
-        yield outcome
+
+        def checked() -> None:
+            with steps("check"):
+                outcome()
+
+        yield checked
 
 
 def _report(
