@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 from command_line import refused, run
-from small_registry import CONFIG, copied, digest_of, empty_folder, register
+from small_registry import CONFIG, digest_of, empty_folder, own_copy, register
 
-import models.registry
 from features.errors import InputError
-from models.bundle import rescore_golden
 from models.registry import CHALLENGER, CHAMPION, connect, fetch_bundle
 from training.promotion import Promotion, champion_in_use, promote, rollback
 from training.promotion_records import (
@@ -43,10 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path
 
 @pytest.fixture
 def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # The same check in this process: a child costs 2 s each time, and test_registry has it.
-    monkeypatch.setattr(models.registry, "check_bundle", rescore_golden)
-    return copied(made, tmp_path)
+    return own_copy(made, tmp_path, monkeypatch)
 
 
 def aliases(root: Path) -> dict[str, str]:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_registry import CONFIG, copied, empty_folder, register
+from small_registry import CONFIG, empty_folder, own_copy, register
 from test_promotion import aliases, told
 
-import models.registry
 import training.retrain.retrain
 from features.errors import InputError
-from models.bundle import rescore_golden
 from models.registry import CHAMPION, connect
 from training.promotion import promote, rollback
 from training.promotion_standing import history
@@ -37,10 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path
 
 @pytest.fixture
 def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # The same check in this process: a child costs 2 s each time, and test_registry has it.
-    monkeypatch.setattr(models.registry, "check_bundle", rescore_golden)
-    return copied(made, tmp_path)
+    return own_copy(made, tmp_path, monkeypatch)
 
 
 def test_a_pass_is_not_enough_for_a_model_that_does_not_beat_the_base_rate(root: Path) -> None:

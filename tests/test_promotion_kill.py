@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from promotion_children import act, act_until
-from small_registry import CONFIG, copied, digest_of, empty_folder, register
+from small_registry import CONFIG, digest_of, empty_folder, own_copy, register
 
 import models.registry
 from models.bundle import bundle_digest, open_bundle, rescore_golden
@@ -42,9 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path
 
 @pytest.fixture
 def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(models.registry, "check_bundle", rescore_golden)
-    return copied(made, tmp_path)
+    return own_copy(made, tmp_path, monkeypatch)
 
 
 def killed(root: Path, action: str, stop_at: int) -> None:

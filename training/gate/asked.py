@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from features.snapshots import mondays
 from models.cutoff import Cutoff
 from models.scorer import Scorer
 from training.gate.snapshots import blocked_now, examples_by, lacking, snapshots_by
+from training.gate.words import some
 from training.retrain.recalibrated import FrozenFit
 from training.scored_weeks import weeks_of_test
 from training.weekly import ScoredWeeks
@@ -140,11 +140,6 @@ def not_to_be_asked(champion: Scorer, prepared: Prepared) -> str:
     if champion.horizon_days != prepared.config.training.horizon_days:
         return "The champion predicts another horizon."
     return ""
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names, joined."""
-    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
 def own_scores(champion: Scorer, prepared: Prepared, rows: np.ndarray) -> np.ndarray:

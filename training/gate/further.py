@@ -15,10 +15,10 @@ from features.life_config import GateConfig
 from models.lead_scores import LeadScorer
 from models.scorer import Scorer
 from training.audit.audit import is_named, reads
-from training.gate.asked import some
 from training.gate.checks import Check
 from training.gate.new_columns import HARDLY_READ, concept_sums, spread_of
 from training.gate.snapshots import snapshots_by
+from training.gate.words import some
 
 if TYPE_CHECKING:
     from training.candidate import Prepared

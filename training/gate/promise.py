@@ -16,10 +16,10 @@ import numpy as np
 from features.life_config import GateConfig
 from models.cutoff import Estimate
 from models.scorer import Scorer
-from training.gate.asked import some
 from training.gate.checks import Against, Check, Result
 from training.gate.questions import CAPTURE_PARTS
 from training.gate.sides import asks_otherwise
+from training.gate.words import some
 
 if TYPE_CHECKING:
     from training.candidate import Candidate

@@ -67,3 +67,8 @@ def _units(name: str) -> tuple[Write, float, str]:
     if name == "calibration":
         return "{:.2%}".format, 100, "%"
     return "{:.0%}".format, 100, "%"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names, joined."""
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
