@@ -198,6 +198,12 @@ def test_without_verdicts_or_tables_there_is_no_overview() -> None:
     assert verdict_overview(sold(), config_of(), scored, CUTOFF, 0.05) is None
 
 
+@pytest.mark.parametrize("stage_changes", [[], [{"lead_id": "a", "stage": "sal", "changed_at": 5}]])
+def test_a_crm_that_records_no_handoff_has_no_answers(stage_changes) -> None:
+    tables = sold(stage_changes=stage_changes)
+    assert verdict_overview(tables, config_of(), made_up_scores(), CUTOFF, 0.05) is None
+
+
 def test_the_dictionary_is_plain() -> None:
     plain = SalesVerdicts(small_overview(), None).as_dict()
     assert plain["exploration"] is None

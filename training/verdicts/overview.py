@@ -144,7 +144,8 @@ def _from_stages(tables: Tables) -> pd.DataFrame:
     answer = changes["stage"].map({"sal": "accepted", "disqualified": "rejected",
                                    "recycled": "recycled"})  # fmt: skip
     handed = changes[changes["stage"] == "mql"].groupby("lead_id")["changed_at"].min()
-    is_after = changes["changed_at"] >= changes["lead_id"].map(handed)
+    # not `map`: it fails for no dates at all
+    is_after = changes["changed_at"] >= handed.reindex(changes["lead_id"]).array
     return changes.assign(verdict=answer, decided_at=changes["changed_at"])[
         answer.notna() & is_after
     ]
