@@ -95,9 +95,10 @@ def verdict_overview(
     """
     if source is None:
         return None
-    answered = pd.concat([answers_in(part, config) for part in Partitions.of(source)])
-    if answered.empty:
+    answers = [answers_in(part, config) for part in Partitions.of(source)]
+    if not (given := [answer for answer in answers if len(answer)]):
         return None
+    answered = pd.concat(given)
     answered = answered.sort_values(["decided_at", "lead_id"], ignore_index=True)
     answered["grade"] = _grades(answered, scored, cutoff, base_rate)
     return VerdictOverview(
@@ -108,6 +109,9 @@ def verdict_overview(
         reasons=tuple(_reasons(answered)),
         outcomes=tuple(_outcomes(answered)),
     )
+
+
+ANSWER_COLUMNS = ("lead_id", "verdict", "reason_code", "decided_at", "source", "account", "won")
 
 
 def answers_in(part: Part, config: Config) -> pd.DataFrame:
@@ -121,6 +125,8 @@ def answers_in(part: Part, config: Config) -> pd.DataFrame:
     tables = part.tables
     given = tables.verdicts if "verdicts" in tables.present else _from_stages(tables)
     given = given[given["lead_id"].isin(tables.leads["lead_id"])]
+    if given.empty:
+        return pd.DataFrame(columns=list(ANSWER_COLUMNS))
     given = _last_words(given, tables.stage_changes)
     survivor = survivors(tables)
     index = pd.DataFrame(
@@ -145,7 +151,8 @@ def _from_stages(tables: Tables) -> pd.DataFrame:
                                    "recycled": "recycled"})  # fmt: skip
     handed = changes[changes["stage"] == "mql"].groupby("lead_id")["changed_at"].min()
     # not `map`: it fails for no dates at all
-    is_after = changes["changed_at"] >= handed.reindex(changes["lead_id"]).array
+    handed_at = handed.reindex(changes["lead_id"]).set_axis(changes.index)
+    is_after = changes["changed_at"] >= handed_at
     return changes.assign(verdict=answer, decided_at=changes["changed_at"])[
         answer.notna() & is_after
     ]
