@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 from command_line import run
 from small_crm import small_demo
+from small_registry import empty_folder
 
 from training.simulate import write_demo
 
@@ -32,9 +32,7 @@ mqls_per_week = 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path:
-    made = tmp_path_factory.mktemp("bare")
-    (made / ".closedwon").mkdir()
-    shutil.copy(migrated_store, made / ".closedwon" / "mlflow.db")
+    made = empty_folder(tmp_path_factory.mktemp("bare"), migrated_store)
     write_demo(small_demo(), made / "crm")
     for table in (made / "crm").glob("*.parquet"):
         if table.stem not in ("leads", "engagement_events", "opportunities"):
