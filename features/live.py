@@ -35,9 +35,8 @@ from features.fit.free_mail import is_free_mail
 from features.kernel.plan import Plans
 from features.kernel.streams import Matrix
 from features.snapshots import Past
-
-Rows = Mapping[str, Sequence[Any]]
-"One table: column -> values. Instants are microseconds since 1970; None is missing."
+from features.together import Rows as Rows
+from features.together import together
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,20 @@ class LiveSnapshots:
         """Return the live path of `catalogue`."""
         return cls(catalogue, Plans.of(catalogue))
 
-    def past(self, tables: Mapping[str, Rows]) -> Past:
-        """Return the past that the rows of a request tell, to be asked for features and standing.
+    def past(self, *parts: Mapping[str, Rows]) -> Past:
+        """Return the past that the rows of requests tell, to be asked for features and standing.
 
-        `tables`: the contract's tables, rows of the leads and of their accounts' other leads. A
+        Each part: the contract's tables, rows of the leads and of their accounts' other leads. A
         table that is not among them is unknown, so its features are missing; an empty one is empty.
         Without `recorded_at` an event is known when it occurred, and the attributes of leads and
-        accounts always.
+        accounts always. Several parts must be alike; the ids of the past are then `own_id`'s, and
+        nobody knows of those of another part.
         """
-        reads = self.plans.event_columns
-        records = records_of_rows(tables, self.catalogue.account_from, reads)
+        tables, account_from = parts[0], self.catalogue.account_from
+        if len(parts) > 1:
+            tables = together([_with_accounts(part, account_from) for part in parts])
+            account_from = "account_id"
+        records = records_of_rows(tables, account_from, self.plans.event_columns)
         return Past.of_records(records, self.catalogue, self.plans)
 
     def features(
@@ -214,6 +217,14 @@ def _account_column(leads: Rows, account_from: AccountFrom) -> Sequence[str | No
         return leads.get("account_id") or [None] * len(leads["lead_id"])
     domains = [None if one is None else one.strip().lower() for one in leads["email_domain"]]
     return [None if domain is None or is_free_mail(domain) else domain for domain in domains]
+
+
+def _with_accounts(tables: Mapping[str, Rows], account_from: AccountFrom) -> Mapping[str, Rows]:
+    """Return the tables with the account of each lead in `account_id`."""
+    if account_from == "account_id":
+        return tables
+    accounts = _account_column(tables["leads"], account_from)
+    return {**tables, "leads": {**tables["leads"], "account_id": accounts}}
 
 
 def _lead_rows(

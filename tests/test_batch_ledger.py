@@ -99,7 +99,7 @@ def test_when_a_lead_was_recycled_is_told_as_live() -> None:
     now = as_of + 9 * DAY
     request = parse_request(json.dumps(body).encode(), now, Limits())
     rows = {name: table.columns for name, table in request.slice.tables.items()}
-    view = View.of(LiveSnapshots.of(Catalogue(())), rows, PopulationConfig())
+    view = View(LiveSnapshots.of(Catalogue(())), rows, PopulationConfig())
     told = [view.recycled_at(lead, as_of) for lead in "abc"]
     assert told == [as_of - 2 * DAY, None, None]
     tables = tables_of(

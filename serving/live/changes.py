@@ -193,7 +193,7 @@ def _looked_back(
 
     The last: those at t0 if the lead had belonged to the account of now; None if it did.
     """
-    parts = Parts(view.tables) if len(view.codes) > 1 else None
+    parts = Parts(view.tables) if view.n_leads > 1 else None
     quiet: list[Later] = []
     budget = MOST_ROWS
     for one, previous in group:
@@ -206,10 +206,10 @@ def _looked_back(
         renewed = None
         if _has_moved(view, _pairs((one, previous))):
             moved = recorded_before(rows, previous.as_of, one.lead_id)
-            at_then = View.of(model.snapshots, moved, view.population)
+            at_then = View(model.snapshots, moved, view.population)
             renewed = at_then.features([(one.lead_id, previous.as_of)])
         if known is not None or (renewed is not None and model is not live):
-            before = View.of(model.snapshots, rows, view.population)
+            before = View(model.snapshots, rows, view.population)
             found = before.features(_pairs((one, previous)))
             yield (one, previous), row_of(found, 0), row_of(found, 1), renewed
         elif model is live:
@@ -230,7 +230,7 @@ def _pairs(later: Later) -> Pairs:
 
 def _has_moved(view: View, pairs: Pairs) -> bool:
     """Return whether the lead's account differs between two instants, as the request dates it."""
-    if len(view.codes) == len(view.tables["leads"]["lead_id"]):  # no history of any lead
+    if view.n_leads == len(view.tables["leads"]["lead_id"]):  # no history of any lead
         return False
     then, now = view.standing(pairs).accounts.tolist()
     return bool(then != now)

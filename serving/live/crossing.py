@@ -74,7 +74,7 @@ def crossing(live: LiveScorer, view: View, placed: Scored, request: ScoreRequest
         _, tables, n_rows = Parts(view.tables).of(placed.lead_id)
         if n_rows > MOST_ROWS:
             return _none("The account has too many rows to try what could happen next.")
-        view = View.of(live.snapshots, tables, view.population)
+        view = View(live.snapshots, tables, view.population)
     lead, cutoff = view.codes[placed.lead_id], score.cutoff
     for size in range(1, MOST_EVENTS + 1):
         ways = _ways(types, size)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from features.facts.histories import DAY
 from models.lead_scores import LeadScore
-from serving.live.requests import ScoreRequest
+from serving.live.reads import Unread
+from serving.live.requests import RequestError, ScoreRequest
 from serving.live.views import Features, View
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request as one model sees it."""
+
+    request: ScoreRequest
+    view: View
+    unread: Unread
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    "Of leads that are not to be scored: index, where, problem."
+    refused: RequestError | None = None
+    "Why none of its leads is scored."
+
+    def refuse(self, lead: str, problem: str) -> None:
+        """Let a lead have an error and no score."""
+        index = self.request.slice.places[lead]
+        where = f"tables.leads[{index}]"
+        self.errors.append({"index": index, "where": where, "problem": problem})
 
 
 class Placed(NamedTuple):
     """A lead to be scored."""
 
+    asked: Asked
     lead_id: str
     as_of: int
     account_id: str | None
@@ -22,6 +45,7 @@ class Placed(NamedTuple):
 class Scored(NamedTuple):
     """A lead with its score: Placed, its row among the features, and what the model says."""
 
+    asked: Asked
     lead_id: str
     as_of: int
     account_id: str | None
@@ -31,64 +55,65 @@ class Scored(NamedTuple):
     score: LeadScore
 
 
-def place_leads(request: ScoreRequest, view: View) -> tuple[list[Placed], list[dict[str, Any]]]:
-    """Return the leads in the population as of the request, and an error for each of the others."""
-    found = view.standing([(lead, request.as_of) for lead in request.lead_ids])
-    placed, errors = [], []
+def place_leads(requests: Sequence[Asked], view: View) -> list[Placed]:
+    """Return the leads in the population as of their request; the others are refused.
+
+    `view`: of all requests.
+    """
+    asked = [(one, lead, one.request.as_of) for one in requests for lead in one.request.lead_ids]
+    found = view.standing([(lead, as_of) for _, lead, as_of in asked])
+    placed = []
     rows = zip(
-        request.lead_ids, found.in_population.tolist(), found.accounts.tolist(),
-        found.is_eligible.tolist(), strict=True,
+        asked, found.in_population.tolist(), found.accounts.tolist(), found.is_eligible.tolist(),
+        strict=True,
     )  # fmt: skip
-    for lead, is_in, account, is_eligible in rows:
+    for (one, lead, as_of), is_in, account, is_eligible in rows:
         if is_in:
-            placed.append(Placed(lead, request.as_of, view.account_id(account), is_eligible))
+            placed.append(Placed(one, lead, as_of, view.account_id(account), is_eligible))
         else:
-            errors.append(_error(request, lead, _not_in(view, lead, request.as_of)))
-    return placed, errors
+            one.refuse(lead, _not_in(view, lead, as_of))
+    return placed
 
 
-def place_flat(request: ScoreRequest, view: View) -> tuple[list[Placed], list[dict[str, Any]]]:
+def place_flat(requests: Sequence[Asked], view: View) -> list[Placed]:
     """Return all leads: what becomes of the rows of a flat export nobody knows."""
-    found = view.standing([(lead, request.as_of) for lead in request.lead_ids])
+    asked = [(one, lead, one.request.as_of) for one in requests for lead in one.request.lead_ids]
+    found = view.standing([(lead, as_of) for _, lead, as_of in asked])
     accounts = map(view.account_id, found.accounts.tolist())
-    placed = [
-        Placed(lead, request.as_of, account, True)
-        for lead, account in zip(request.lead_ids, accounts, strict=True)
+    return [
+        Placed(*one, account_id, is_eligible=True)
+        for one, account_id in zip(asked, accounts, strict=True)
     ]
-    return placed, []
 
 
 def place_at_age(
-    request: ScoreRequest, view: View, age_days: int, horizon_days: int
-) -> tuple[list[Placed], list[dict[str, Any]]]:
+    requests: Sequence[Asked], view: View, age_days: int, horizon_days: int
+) -> list[Placed]:
     """Return the leads as they were at the one age that the model knows.
 
     They must be in the population still, and their horizon must not have passed since.
     """
-    placed, errors = place_leads(request, view)
+    placed = place_leads(requests, view)
     at_age = [(one.lead_id, view.created(one.lead_id) + age_days * DAY) for one in placed]
     found = view.standing(at_age)
     kept = []
-    for row, (lead, as_of) in enumerate(at_age):
-        problem = None
-        if as_of > request.as_of:
-            problem = f"the model scores leads {age_days} days after creation: that lies ahead"
-        elif as_of + horizon_days * DAY <= request.as_of:
-            problem = f"the model scores leads {age_days} days after creation: too long ago"
+    for row, (one, (lead, as_of)) in enumerate(zip(placed, at_age, strict=True)):
+        asked, now = one.asked, one.as_of
+        if as_of > now:
+            asked.refuse(
+                lead, f"the model scores leads {age_days} days after creation: that lies ahead"
+            )
+        elif as_of + horizon_days * DAY <= now:
+            asked.refuse(
+                lead, f"the model scores leads {age_days} days after creation: too long ago"
+            )
         elif not found.in_population[row]:
-            problem = _not_in(view, lead, as_of)
-        if problem is None:
-            account = view.account_id(int(found.accounts[row]))
-            kept.append(Placed(lead, as_of, account, bool(found.is_eligible[row])))
+            asked.refuse(lead, _not_in(view, lead, as_of))
         else:
-            errors.append(_error(request, lead, problem))
-    return kept, errors
+            account = view.account_id(int(found.accounts[row]))
+            kept.append(Placed(asked, lead, as_of, account, bool(found.is_eligible[row])))
+    return kept
 
 
 def _not_in(view: View, lead: str, as_of: int) -> str:
     return f"the lead is not in the population: {view.why_out(lead, as_of)}"
-
-
-def _error(request: ScoreRequest, lead: str, problem: str) -> dict[str, Any]:
-    index = request.slice.places[lead]
-    return {"index": index, "where": f"tables.leads[{index}]", "problem": problem}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +15,7 @@ from features.facts.population import Facts, Standing
 from features.kernel.streams import Matrix
 from features.live import LiveSnapshots, Rows
 from features.snapshots import Past
+from features.together import own_id, plain_id
 
 Pairs = Sequence[tuple[str, int]]
 "(lead_id, instant)"
@@ -23,27 +23,30 @@ Features = tuple[Matrix, dict[str, list[str | None]]]
 "Numbers, float32 (n_pairs, n_numbers), and categories by name."
 
 
-@dataclass(frozen=True)
 class View:
-    """The rows of a request, prepared once for all that one model asks of them."""
+    """The rows of a request, prepared for all that one model asks of them when it first asks."""
 
-    tables: Mapping[str, Rows]
-    past: Past
-    population: PopulationConfig
-    codes: dict[str, int] = field(init=False)
-    "By lead."
+    def __init__(
+        self, snapshots: LiveSnapshots, tables: Mapping[str, Rows], population: PopulationConfig
+    ) -> None:
+        self.snapshots = snapshots
+        self.tables = tables
+        self.population = population
 
-    def __post_init__(self) -> None:
-        """Give each lead its code."""
-        ids = self.past.columns.people.lead_ids
-        object.__setattr__(self, "codes", {lead: code for code, lead in enumerate(ids)})
+    @property
+    def n_leads(self) -> int:
+        """How many leads the rows are of."""
+        return len({*self.tables["leads"]["lead_id"]})
 
-    @classmethod
-    def of(
-        cls, snapshots: LiveSnapshots, tables: Mapping[str, Rows], population: PopulationConfig
-    ) -> View:
-        """Return the view of typed `tables`."""
-        return cls(tables, snapshots.past(tables), population)
+    @cached_property
+    def past(self) -> Past:
+        """What the rows tell."""
+        return self.snapshots.past(self.tables)
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """The code of each lead in `past`."""
+        return {lead: code for code, lead in enumerate(self.past.columns.people.lead_ids)}
 
     def features(self, pairs: Pairs) -> Features:
         """Return the features of each lead at its instant."""
@@ -57,7 +60,7 @@ class View:
 
     def account_id(self, code: int) -> str | None:
         """Return the id of an account by its code, None for -1."""
-        return None if code < 0 else str(self.past.columns.people.account_ids[code])
+        return None if code < 0 else self._plain_id(self.past.columns.people.account_ids[code])
 
     def standing(self, pairs: Pairs) -> Standing:
         """Return where each lead stood at its instant."""
@@ -101,6 +104,10 @@ class View:
             return "its account is a customer"
         return "its opportunity was lost"
 
+    @staticmethod
+    def _plain_id(one: str) -> str:
+        return one
+
     @cached_property
     def _facts(self) -> Facts:
         return Facts.of(self.past.columns, self.population)
@@ -108,6 +115,37 @@ class View:
     def _queried(self, pairs: Pairs) -> tuple[Int64s, Int64s]:
         leads = np.array([self.codes[lead] for lead, _ in pairs], np.int64)
         return leads, np.array([instant for _, instant in pairs], np.int64)
+
+
+class CommonView(View):
+    """Views of several requests as one, of the leads that each is asked for.
+
+    To prepare rows and to walk them takes mostly calls, which they share. No lead may be asked for
+    by two of them. What is asked of all rows of a request is asked of its own view.
+    """
+
+    def __init__(self, views: Sequence[View], lead_ids: Sequence[Sequence[str]]) -> None:
+        first = views[0]
+        super().__init__(first.snapshots, {}, first.population)
+        self._views, self._lead_ids = views, lead_ids
+
+    @cached_property
+    def past(self) -> Past:
+        """What the rows tell of all."""
+        return self.snapshots.past(*(view.tables for view in self._views))
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """The code of each lead that is asked for."""
+        ids = self.past.columns.people.lead_ids
+        codes = {lead: code for code, lead in enumerate(ids)}
+        return {
+            lead: codes[own_id(number, lead)]
+            for number, leads in enumerate(self._lead_ids)
+            for lead in leads
+        }
+
+    _plain_id = staticmethod(plain_id)
 
 
 def rows_of(features: Features, rows: slice) -> Features:
