@@ -6,6 +6,7 @@ import gc
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from serving.api import health, leads, model, scores
 from serving.api.auth import SCHEMES
+from serving.api.batches import Batches
 from serving.api.edge import Edge
 from serving.api.errors import install_handlers
 from serving.api.service import Service
@@ -58,6 +60,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.batches = Batches(partial(scores.score_together, service))
     install_handlers(app)
     # The routes are tried in turn: the busiest first.
     for part in (scores, leads, model, health):

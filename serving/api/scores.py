@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.api.auth import SECURITY, needs
+from serving.api.batches import Batches
 from serving.api.bodies import read_json
 from serving.api.errors import JSON, ApiError, come_back
 from serving.api.model import champion_of
@@ -18,7 +19,7 @@ from serving.api.request_schemas import scores_body
 from serving.api.schemas import BODY_REFUSALS, REFUSALS, UNAVAILABLE, Scores
 from serving.api.service import Service
 from serving.champion.champion import Champion
-from serving.ledger.errors import LedgerUnavailable
+from serving.ledger.errors import LedgerFull, LedgerUnavailable
 from serving.live.live_scores import Answer
 from serving.live.requests import RequestError, ScoreRequest, parse_request
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from serving.api.logs import Note
 
 T = TypeVar("T")
+
+
+class Scored(NamedTuple):
+    """An answer, and the promise that its scores are in the ledger."""
+
+    content: bytes
+    written: concurrent.futures.Future[None]
+
+
 router = APIRouter(prefix="/v1", tags=["scores"])
 
 _SMALL_BYTES = 64 * 1024
@@ -52,8 +62,6 @@ async def post_scores(request: Request) -> Response:
     # Before it takes a place: who sends slowly must not keep others from theirs.
     body = await read_json(request)
     with service.admission.place():
-        # All that arrived meanwhile takes its place, or is turned away, before the work begins.
-        await asyncio.sleep(0)
         champion = champion_of(request)
         if len(body) > _SMALL_BYTES:
             asked = await _in_thread(service, lambda: _parse(service, body))
@@ -61,14 +69,15 @@ async def post_scores(request: Request) -> Response:
             asked = _parse(service, body)
         is_large = len(body) > _SMALL_BYTES or len(asked.lead_ids) > _SMALL_LEADS
         if is_large or asked.crossing:
-            content, written = await _in_thread(service, lambda: _score(service, champion, asked))
+            scored = await _in_thread(service, lambda: _score_alone(service, champion, asked))
         else:
-            content, written = _score(service, champion, asked)
+            batches: Batches[Scored] = request.app.state.batches
+            scored = await batches.score(champion, asked)
     if asked.durable:
-        await _committed(written)
+        await _committed(scored.written)
     note: Note = request.scope["note"]
     note.leads, note.model_version = len(asked.lead_ids), champion.version
-    return Response(content, media_type=JSON)
+    return Response(scored.content, media_type=JSON)
 
 
 async def _in_thread(service: Service, work: Callable[[], T]) -> T:
@@ -83,19 +92,48 @@ def _parse(service: Service, body: bytes) -> ScoreRequest:
         raise _not_valid(error) from None
 
 
-def _score(
-    service: Service, champion: Champion, asked: ScoreRequest
-) -> tuple[bytes, concurrent.futures.Future[None]]:
-    """Return the answer, and the promise that its scores are in the ledger."""
-    ledger = service.ledger
+def score_together(
+    service: Service, champion: Champion, requests: Sequence[ScoreRequest]
+) -> list[Scored | Exception]:
+    """Score requests, no lead for two of them, hand them to the ledger and return the answers.
+
+    A request that gets no answer gets an exception instead.
+    """
     try:
-        previous = ledger.latest(asked.lead_ids)
-        answer = champion.live.score(asked, service.now(), previous, service.watch.older)
-        written = ledger.submit(answer.records, durable=asked.durable)
-    except RequestError as error:
-        raise _not_valid(error) from None
+        previous = service.ledger.latest([lead for one in requests for lead in one.lead_ids])
+        answers = champion.live.score_together(
+            requests, service.now(), previous, service.watch.older
+        )
+    except Exception as error:
+        if len(requests) == 1:
+            return [error]
+        # One of them is at fault: the others do not have to suffer.
+        alone = [score_together(service, champion, [request]) for request in requests]
+        return [outcome for [outcome] in alone]
+    return [
+        _written(service, champion, request, answer)
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+def _written(
+    service: Service, champion: Champion, asked: ScoreRequest, answer: Answer | RequestError
+) -> Scored | Exception:
+    if isinstance(answer, RequestError):
+        return _not_valid(answer)
+    try:
+        written = service.ledger.submit(answer.records, durable=asked.durable)
+    except (LedgerFull, LedgerUnavailable) as error:
+        return error
     _count(service, champion, asked, answer)
-    return answer.to_json(), written
+    return Scored(answer.to_json(), written)
+
+
+def _score_alone(service: Service, champion: Champion, asked: ScoreRequest) -> Scored:
+    [outcome] = score_together(service, champion, [asked])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _not_valid(error: RequestError) -> ApiError:

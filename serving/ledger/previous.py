@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import Engine, PoolProxiedConnection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,21 +18,14 @@ from serving.ledger.records import PreviousScore
 
 _LOG = logging.getLogger(__name__)
 
+_OF = {
+    "sqlite": "latest.lead_id IN (SELECT value FROM json_each(?))",
+    "postgresql": "latest.lead_id IN (SELECT json_array_elements_text(CAST(%s AS json)))",
+}
+"One statement for any number of leads, whose ids go as one parameter."
+_WHICH = "SELECT lead_id, score_id FROM latest WHERE "
 _COLUMNS = ", ".join(f"scores.{name}" for name in PREVIOUS)
 _FROM = f"SELECT {_COLUMNS} FROM latest JOIN scores ON scores.score_id = latest.score_id WHERE "
-# One statement for any number of leads, whose ids go as one parameter; most requests have one.
-_SQL_OF_ONE = {
-    "sqlite": _FROM + "latest.lead_id = ?",
-    "postgresql": _FROM + "latest.lead_id = %s",
-}
-_SQL = {
-    "sqlite": _FROM + "latest.lead_id IN (SELECT value FROM json_each(?))",
-    "postgresql": _FROM + "latest.lead_id IN (SELECT json_array_elements_text(CAST(%s AS json)))",
-}
-_WHICH = {
-    "sqlite": "SELECT score_id FROM latest WHERE lead_id = ?",
-    "postgresql": "SELECT score_id FROM latest WHERE lead_id = %s",
-}
 RECENT = 5_000
 "Scores that are kept in memory, about 2 kB each."
 
@@ -47,9 +40,8 @@ class PreviousScores:
     def __init__(self, engine: Engine) -> None:
         self.failed_reads = 0
         self._engine = engine
-        self._sql = _SQL[engine.dialect.name]
-        self._sql_of_one = _SQL_OF_ONE[engine.dialect.name]
-        self._which = _WHICH[engine.dialect.name]
+        of_leads = _OF[engine.dialect.name]
+        self._which, self._sql = _WHICH + of_leads, _FROM + of_leads
         self._recent: dict[str, tuple[str, PreviousScore]] = {}
         self._lock = Lock()
         self._connection: PoolProxiedConnection | None = None
@@ -67,20 +59,21 @@ class PreviousScores:
         Where the database does not answer, nothing is found: a score without a comparison is
         better than none. It is counted in `failed_reads`.
         """
+        found: dict[str, tuple[str, PreviousScore]] = {}
+        unknown = []
         try:
-            if len(lead_ids) == 1:
-                if not (which := self._rows(self._which, lead_ids[0])):
-                    return {}
-                if recent := self._recent.get(which[0][0]):
-                    return {lead_ids[0]: recent}
-                rows = self._rows(self._sql_of_one, lead_ids[0])
-            else:
-                rows = self._rows(self._sql, json.dumps(list(lead_ids)))
+            for lead_id, score_id in self._rows(self._which, lead_ids):
+                recent = self._recent.get(score_id)
+                if recent is None:
+                    unknown.append(lead_id)
+                else:
+                    found[lead_id] = recent
+            rows = self._rows(self._sql, unknown) if unknown else []
         except (SQLAlchemyError, sqlite3.Error, self._engine.dialect.loaded_dbapi.Error) as error:
             self.failed_reads += 1
             _LOG.warning("ledger: previous scores could not be read: %s", cause(error))
             return {}
-        return {row[0]: (row[3], previous_of_row(row)) for row in rows}
+        return found | {row[0]: (row[3], previous_of_row(row)) for row in rows}
 
     def close(self) -> None:
         """Give the connection back."""
@@ -89,7 +82,8 @@ class PreviousScores:
                 self._connection.close()
                 self._connection = None
 
-    def _rows(self, sql: str, asked: str) -> list[Row]:
+    def _rows(self, sql: str, lead_ids: Sequence[str]) -> list[Row]:
+        asked = to_json(lead_ids).decode()
         with self._lock:
             if self._connection is None:
                 self._connection = self._engine.raw_connection()
