@@ -61,11 +61,10 @@ def together(parts: Parts) -> dict[str, Rows]:
         columns = _columns(name, tables)
         for column in _IDS[name]:
             if column in columns:
-                columns[column] = [
-                    None if one is None else own_id(number, one)
-                    for number, rows in enumerate(tables)
-                    for one in rows.get(column) or _nothing(name, rows)
-                ]
+                columns[column] = _joined(
+                    _own_ids(part, rows.get(column) or _nothing(name, rows))
+                    for part, rows in enumerate(tables)
+                )
         found[name] = columns
     return found
 
@@ -80,7 +79,14 @@ def _columns(name: str, tables: Sequence[Rows]) -> dict[str, Sequence[Any]]:
     }
 
 
-def _joined(columns: Iterable[Sequence[Any]]) -> list[Any]:
+def _own_ids(part: int, ids: Sequence[str | None]) -> Iterable[str | None]:
+    own: dict[str | None, str | None] = {
+        one: None if one is None else own_id(part, one) for one in {*ids}
+    }
+    return map(own.__getitem__, ids)
+
+
+def _joined(columns: Iterable[Iterable[Any]]) -> list[Any]:
     return [*chain.from_iterable(columns)]
 
 

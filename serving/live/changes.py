@@ -33,7 +33,7 @@ from serving.ledger.records import PreviousScore
 from serving.live.answers import instant_text
 from serving.live.earlier import Parts, earlier, recorded_before
 from serving.live.parting import as_scored, has_fields_of, parted, with_fields
-from serving.live.placing import Scored
+from serving.live.placing import Asked, Scored
 from serving.live.requests import RequestError, ScoreRequest
 from serving.live.views import Features, Pairs, View, row_of
 
@@ -76,28 +76,26 @@ class _State:
 
 def changes(
     live: LiveScorer,
-    view: View,
-    request: ScoreRequest,
-    asked: Iterable[Later],
+    asked: Asked,
+    again: Iterable[Later],
     then: Mapping[str, Features],
     older: Callable[[str], LiveScorer | None],
-    said: Mapping[str, str],
 ) -> dict[str, dict[str, Any]]:
     """Return the change of each lead that has one; none for a score older than its last one.
 
-    `then`: the features of each lead as the request has them at its last score, of the model of
-    now. `said`: what to say of a missing feature, by its name, where its table was not sent.
+    `again`: leads of the request `asked`. `then`: the features of each as the request has them at
+    its last score, of the model of now.
     """
     by_version: dict[str, list[Later]] = {}
-    for one, previous in asked:
+    for one, previous in again:
         if previous.as_of <= one.as_of:
             by_version.setdefault(previous.model_version, []).append((one, previous))
     found: dict[str, dict[str, Any]] = {}
     for version, group in by_version.items():
-        model, its_view = _model_of(version, live, view, request, older)
+        model, its_view = _model_of(version, live, asked.view, asked.request, older)
         states = _states(model, live, its_view, group, then, is_known=model.version == version)
         for (one, previous), steps in states:
-            found[one.lead_id] = _change(one, previous, steps, live.version, said)
+            found[one.lead_id] = _change(one, previous, steps, live.version, asked.unread.said)
     return found
 
 

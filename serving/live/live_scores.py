@@ -24,7 +24,6 @@ from serving.live.reads import Reads, Unread, is_of_flat_export
 from serving.live.requests import RequestError, ScoreRequest
 from serving.live.views import (
     CommonView,
-    Features,
     View,
     flat_rows,
     population_of,
@@ -151,11 +150,13 @@ class LiveScorer:
         scored: dict[int, list[Scored]] = {id(asked): [] for asked in requests}
         for row, one in enumerate(placed):
             scored[id(one.asked)].append(Scored(*one, features, row, scores[row]))
-        return [
-            asked.refused
-            or self._answer(asked, scored[id(asked)], now, view, compared, then, older)
-            for asked in requests
-        ]
+        answers: list[Answer | RequestError] = []
+        for asked in requests:
+            own = scored[id(asked)]
+            again = [(one, compared[one.lead_id]) for one in own if one.lead_id in compared]
+            changed = changes(self, asked, again, then, older) if again else {}
+            answers.append(asked.refused or self._answer(asked, own, now, view, changed))
+        return answers
 
     def _answer(
         self,
@@ -163,14 +164,10 @@ class LiveScorer:
         scored: Sequence[Scored],
         now: int,
         view: View,
-        compared: Mapping[str, PreviousScore],
-        then: Mapping[str, Features],
-        older: Callable[[str], LiveScorer | None],
+        changed: Mapping[str, dict[str, Any]],
     ) -> Answer:
         """Return the answer to one request; `view`: of all that are scored with it."""
-        request, said = asked.request, asked.unread.said
-        again = [(one, compared[one.lead_id]) for one in scored if one.lead_id in compared]
-        changed = changes(self, asked.view, request, again, then, older, said) if again else {}
+        request = asked.request
         crossed: dict[str, dict[str, Any]] = {}
         if request.crossing:
             crossed = {one.lead_id: crossing(self, asked.view, one, request) for one in scored}
