@@ -7,7 +7,7 @@ import json
 import threading
 from pathlib import Path
 
-from served import bundle, key_for, on_a_port, score_body, service_in
+from served import bundle, key_for, lead_rows, on_a_port, score_body, service_in
 from test_champion import DAMAGES, resealed
 
 from serving.api.service import Service
@@ -24,12 +24,14 @@ class Clients:
         self.answers = 0
         self._stop = threading.Event()
         self._port, self._key = port, key
-        self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
+        # Of leads of their own: requests for one lead are never scored together.
+        self._threads = [threading.Thread(target=self._ask, args=(f"L-{n}",)) for n in range(count)]
         for thread in self._threads:
             thread.start()
 
-    def _ask(self) -> None:
-        body = json.dumps(score_body(tables={"engagement_events": []})).encode()
+    def _ask(self, lead: str) -> None:
+        tables = {"leads": [lead_rows(lead)], "engagement_events": []}
+        body = json.dumps(score_body(tables=tables)).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         headers = {**self._key, "content-type": "application/json"}
         while not self._stop.is_set():

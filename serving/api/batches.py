@@ -55,7 +55,11 @@ class Batches(Generic[Outcome]):
             asyncio.get_running_loop().call_soon(self._run)
         if not batch:
             return
-        outcomes = self._score(batch[0].champion, [one.asked for one in batch])
+        outcomes: Sequence[Outcome | Exception]
+        try:
+            outcomes = self._score(batch[0].champion, [one.asked for one in batch])
+        except Exception as error:  # nobody may wait for ever
+            outcomes = [error] * len(batch)
         for one, outcome in zip(batch, outcomes, strict=True):
             if one.outcome.done():  # who asked has gone
                 continue

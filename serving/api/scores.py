@@ -19,7 +19,7 @@ from serving.api.request_schemas import scores_body
 from serving.api.schemas import BODY_REFUSALS, REFUSALS, UNAVAILABLE, Scores
 from serving.api.service import Service
 from serving.champion.champion import Champion
-from serving.ledger.errors import LedgerFull, LedgerUnavailable
+from serving.ledger.errors import LedgerUnavailable
 from serving.live.live_scores import Answer
 from serving.live.requests import RequestError, ScoreRequest, parse_request
 
@@ -123,10 +123,10 @@ def _written(
         return _not_valid(answer)
     try:
         written = service.ledger.submit(answer.records, durable=asked.durable)
-    except (LedgerFull, LedgerUnavailable) as error:
+        _count(service, champion, asked, answer)
+        return Scored(answer.to_json(), written)
+    except Exception as error:
         return error
-    _count(service, champion, asked, answer)
-    return Scored(answer.to_json(), written)
 
 
 def _score_alone(service: Service, champion: Champion, asked: ScoreRequest) -> Scored:
