@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.scorer import Scorer
 from models.track import tracks
 from serving.ledger.records import ScoreRecord
 from serving.live.live_scores import LiveScorer
-from serving.live.requests import Limits, parse_request
+from serving.live.requests import Limits, RequestError, parse_request
 from serving.past_requests import request_body
 from serving.past_rows import PastRows
 from serving.skew import Mismatch
@@ -24,6 +25,8 @@ from serving.skew import Mismatch
 REASONS_TOLERANCE = 1e-9
 "Points and log-odds of the same reason, live and in batch."
 _NO_LIMITS = Limits(max_leads=1, max_rows=10**9)
+_SIZES = (1, 4, 16)
+"Requests that are scored together, in turns."
 _EXACT = ("account_id", "is_eligible", "probability", "raw_score", "grade", "qualified", "track")
 
 
@@ -33,17 +36,14 @@ def request_mismatches(
     """Return where scores of requests differ from those of the snapshots `batch`, by name.
 
     Each lead's request holds the rows that `past` knew before `now` and asks for all reasons as of
-    `now`. Everything must be equal to the last bit, but reasons to REASONS_TOLERANCE.
+    `now`. Some are scored alone and some together, as the API does. Everything must be equal to the
+    last bit, but reasons to REASONS_TOLERANCE.
     """
     live = LiveScorer.of(scorer, "verified", "", population)
+    records = _records(live, batch["lead_id"].tolist(), past, now)
     found: dict[str, tuple[int, int]] = {}
-    for row, (lead, expected) in enumerate(
-        zip(batch["lead_id"], _expected(scorer, batch), strict=True)
-    ):
-        body = request_body(past.at(lead, now), lead, now, reasons="all")
-        answer = live.score(parse_request(body, now, _NO_LIMITS), now, {}, lambda _: None)
-        records = answer.records
-        differing = _differing(records[0], expected) if records else ["in_population"]
+    for row, (record, expected) in enumerate(zip(records, _expected(scorer, batch), strict=True)):
+        differing = ["in_population"] if record is None else _differing(record, expected)
         for name in differing:
             count, first = found.get(name, (0, row))
             found[name] = count + 1, first
@@ -52,6 +52,22 @@ def request_mismatches(
                  batch["as_of"].iloc[first])
         for name, (count, first) in found.items()
     )  # fmt: skip
+
+
+def _records(
+    live: LiveScorer, leads: Sequence[str], past: PastRows, now: int
+) -> Iterator[ScoreRecord | None]:
+    """Yield the score of each lead's request, None for one that has none."""
+    sizes, start = cycle(_SIZES), 0
+    while start < len(leads):
+        some = leads[start : start + next(sizes)]
+        bodies = [request_body(past.at(lead, now), lead, now, reasons="all") for lead in some]
+        requests = [parse_request(body, now, _NO_LIMITS) for body in bodies]
+        for answer in live.score_together(requests, now, {}, lambda _: None):
+            if isinstance(answer, RequestError):
+                raise answer
+            yield answer.records[0] if answer.records else None
+        start += len(some)
 
 
 def _expected(scorer: Scorer, batch: pd.DataFrame) -> Iterator[dict[str, Any]]:
