@@ -6,8 +6,9 @@ A model of 300 trees of 15 leaves, depth 5, on a CRM made up here: 30 events and
 lead. The server is a process of its own (`closedwon serve`'s app), the load comes from this one.
 
 - `p99_ms`: open loop, 100 requests a second, measured from when each was due to be sent;
-- `scores_per_second`, `null_per_second`: 16 connections, as fast as answers come, against an
-  endpoint of the same app that checks the same key, parses the same body and does nothing;
+- `scores_per_second`, `null_per_second`: 16 connections, as fast as answers come, so that requests
+  wait and are scored together; against an endpoint of the same app that checks the same key, parses
+  the same body and does nothing;
 - `share_of_null`, `ratio_vs_mlflow`: against that, and against MLflow's own model server with the
   same booster, which gets the features ready-made and gives no reasons. All in turns.
 
