@@ -49,7 +49,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and "mlartifacts" not in path.parts and path.name != "mlflow.db"
+        if path.is_file()
+        and "mlartifacts" not in path.parts
+        and not path.name.startswith("mlflow.db")  # nor its journal
     }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +88,7 @@ def log_training(
 
     with store_errors(tracking_uri(tracking, root)):
         experiment_id = _experiment(client, tracking, root)
-        with mlflow.start_run(experiment_id=experiment_id, run_name=run_name) as run:
+        with mlflow.start_run(experiment_id=experiment_id, run_name=run_name) as run, _unlocking():
             mlflow.set_tags({f"digest.{name}": digest for name, digest in digests.items()})
             mlflow.log_params(dict(params))
             mlflow.log_metrics(_flat(metrics))
@@ -205,7 +208,6 @@ def _register(
     is_first = may_be_champion and not has_champion and not ever_champion(records)
     alias = CHAMPION if is_first else CHALLENGER
     own = {DIGEST_TAG: digest, SKILL_TAG: "yes" if may_be_champion else "no"}
-    version = None
     try:
         version = str(
             client.create_model_version(
@@ -220,12 +222,36 @@ def _register(
             _make_first_champion(client, name, version)
         else:
             client.set_registered_model_alias(name, alias, version)
-    except BaseException:
-        if version is not None:
-            client.delete_model_version(name, version)
+    except BaseException as error:
+        _unlock(error)
+        # An interrupt may come when the version is there and its number not yet here.
+        for made in client.search_model_versions(f"run_id = '{run_id}'"):
+            client.delete_model_version(made.name, made.version)
         raise
     is_asked_about = may_be_champion and not has_champion and not is_first
     return version, alias, _told_why_not(version, records) if is_asked_about else None
+
+
+@contextmanager
+def _unlocking() -> Iterator[None]:
+    """Let nothing that ends the block keep the store locked, where its end is to be noted."""
+    try:
+        yield
+    except BaseException as error:
+        _unlock(error)
+        raise
+
+
+def _unlock(error: BaseException | None) -> None:
+    """Let go of what `error` holds.
+
+    An interrupt amid a transaction of MLflow's leaves it open as long as its frames live: everyone
+    else, MLflow's own note that the run failed too, would wait for the lock in vain.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _told_why_not(version: str, records: Sequence[Record]) -> str:
