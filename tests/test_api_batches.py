@@ -12,7 +12,7 @@ import pytest
 from served import event_row, key_for, lead_rows, score_body, served
 
 from serving.api.app import create_app
-from serving.api.batches import MOST_LEADS, Batches
+from serving.api.batches import MOST_LEADS, MOST_ROWS, Batches
 from serving.live.live_scores import LiveScorer
 
 ONE, OTHER = object(), object()
@@ -32,8 +32,8 @@ class Scorer:
         ]
 
 
-def asking(*leads: str) -> Any:
-    return SimpleNamespace(lead_ids=list(leads))
+def asking(*leads: str, n_rows: int = 1) -> Any:
+    return SimpleNamespace(lead_ids=list(leads), n_rows=n_rows)
 
 
 def scored_at_once(*asked: Any, scorer: Any = None) -> tuple[list[Any], list[Any]]:
@@ -65,6 +65,12 @@ def test_a_batch_ends_before_a_lead_that_it_has_another_champion_or_too_many_lea
     assert batches == [
         [("a",)], [("b", "a"), ("c",)], [("d",), (*many,)], [("e",)], [(*many, "x", "y")],
     ]  # fmt: skip
+
+
+def test_a_batch_of_several_has_so_many_rows_and_no_more() -> None:
+    sizes = [(f"L{n}", n_rows) for n, n_rows in enumerate((MOST_ROWS + 1, 1, MOST_ROWS - 1, 1, 9))]
+    _, batches = scored_at_once(*((ONE, asking(lead, n_rows=n)) for lead, n in sizes))
+    assert batches == [[("L0",)], [("L1",), ("L2",)], [("L3",), ("L4",)]]
 
 
 def test_an_exception_is_its_own_requests_only() -> None:

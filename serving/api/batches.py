@@ -17,7 +17,9 @@ from serving.live.requests import ScoreRequest
 
 Outcome = TypeVar("Outcome")
 MOST_LEADS = 16
-"Of a batch: for so long the event loop does nothing else. More would hardly be faster a lead."
+MOST_ROWS = 1_000
+"""Of a batch of several requests, during which the event loop does nothing else. A lead would hardly
+take less time in a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,17 @@ class Batches(Generic[Outcome]):
         """Take the next batch from what waits, in its order."""
         batch: list[_Waiting[Outcome]] = []
         leads: set[str] = set()
+        n_rows = 0
         while self._waiting:
             one = self._waiting[0]
             if one.outcome.done():
                 self._waiting.popleft()
                 continue
             own = one.asked.lead_ids
+            n_rows += one.asked.n_rows
             if batch and (
                 len(leads) + len(own) > MOST_LEADS
+                or n_rows > MOST_ROWS
                 or one.champion is not batch[0].champion
                 or not leads.isdisjoint(own)  # it is compared with the score that comes first
             ):

@@ -22,14 +22,7 @@ from serving.live.crossing import crossing
 from serving.live.placing import Asked, Placed, Scored, place_at_age, place_flat, place_leads
 from serving.live.reads import Reads, Unread, is_of_flat_export
 from serving.live.requests import RequestError, ScoreRequest
-from serving.live.views import (
-    CommonView,
-    View,
-    flat_rows,
-    population_of,
-    row_of,
-    rows_of,
-)
+from serving.live.views import CommonView, View, flat_rows, population_of, row_of, rows_of
 
 TOLD = 5
 "Reasons told of every score in the ledger, however few the caller asked for."

@@ -53,6 +53,11 @@ class ScoreRequest:
     durable: bool
     crossing: bool
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows it holds, all tables together."""
+        return sum([len(table.rows) for table in self.slice.tables.values()])
+
 
 def parse_request(body: bytes, now: int, limits: Limits = Limits()) -> ScoreRequest:
     """Return the request in `body`; `now` is microseconds since 1970.
