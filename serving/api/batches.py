@@ -18,8 +18,8 @@ from serving.live.requests import ScoreRequest
 Outcome = TypeVar("Outcome")
 MOST_LEADS = 16
 MOST_ROWS = 1_000
-"""Of a batch of several requests, during which the event loop does nothing else. A lead would hardly
-take less time in a larger one."""
+"""Of a batch of several requests, during which the event loop does nothing else. In a larger one a
+lead would hardly take less time."""
 
 
 @dataclass(frozen=True, slots=True)
