@@ -73,6 +73,23 @@ def test_a_batch_of_several_has_so_many_rows_and_no_more() -> None:
     assert batches == [[("L0",)], [("L1",), ("L2",)], [("L3",), ("L4",)]]
 
 
+def test_who_comes_while_others_still_arrive_joins_them() -> None:
+    scorer = Scorer([])
+
+    async def run() -> None:
+        batches: Batches[Any] = Batches(scorer)
+
+        async def late(lead: str, turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await batches.score(ONE, asking(lead))
+
+        await asyncio.wait_for(asyncio.gather(late("a", 0), late("b", 1), late("c", 9)), 10)
+
+    asyncio.run(run())
+    assert scorer.batches == [[("a",), ("b",)], [("c",)]]
+
+
 def test_an_exception_is_its_own_requests_only() -> None:
     outcomes, batches = scored_at_once((ONE, asking("a")), (ONE, asking("bad")), (ONE, asking("c")))
     assert outcomes[0] == (ONE, ["a"]) and outcomes[2] == (ONE, ["c"]) and len(batches) == 1

@@ -1,7 +1,7 @@
 """Small score requests that wait at the same time are scored together.
 
 To score a lead takes mostly calls, of Python and into compiled code, which the leads of one batch
-share. Nobody waits for a batch to fill: it is what has arrived by the time the event loop is free.
+share. Nobody waits for a batch to fill: it ends when a turn of the event loop brings no other.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Batches(Generic[Outcome]):
     ) -> None:
         self._score = score
         self._waiting: deque[_Waiting[Outcome]] = deque()
+        self._seen = 0
+        "How many waited when they were last looked at."
 
     async def score(self, champion: Champion, asked: ScoreRequest) -> Outcome:
         """Return the outcome of a request, or raise its exception."""
@@ -52,9 +54,15 @@ class Batches(Generic[Outcome]):
         return await outcome
 
     def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._seen < len(self._waiting) < MOST_LEADS:  # while some arrive, others may be at hand
+            self._seen = len(self._waiting)
+            loop.call_soon(self._run)
+            return
         batch = self._take()
+        self._seen = 0
         if self._waiting:  # others have their turn first, and what arrives meanwhile may join
-            asyncio.get_running_loop().call_soon(self._run)
+            loop.call_soon(self._run)
         if not batch:
             return
         outcomes: Sequence[Outcome | Exception]
