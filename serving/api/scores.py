@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from serving.api.logs import Note
 
 T = TypeVar("T")
-
-
-class Scored(NamedTuple):
-    """An answer, and the promise that its scores are in the ledger."""
-
-    content: bytes
-    written: concurrent.futures.Future[None]
-
-
 router = APIRouter(prefix="/v1", tags=["scores"])
 
 _SMALL_BYTES = 64 * 1024
@@ -43,6 +34,13 @@ _SMALL_LEADS = 10
 _PROBLEMS_TOLD = 100
 _COMMIT_SECONDS = 30.0
 "After this a durable request gets a 503: its scores may still be written."
+
+
+class Answered(NamedTuple):
+    """An answer, and the promise that its scores are in the ledger."""
+
+    content: bytes
+    written: concurrent.futures.Future[None]
 
 
 @router.post(
@@ -69,15 +67,15 @@ async def post_scores(request: Request) -> Response:
             asked = _parse(service, body)
         is_large = len(body) > _SMALL_BYTES or len(asked.lead_ids) > _SMALL_LEADS
         if is_large or asked.crossing:
-            scored = await _in_thread(service, lambda: _score_alone(service, champion, asked))
+            answered = await _in_thread(service, lambda: _score_alone(service, champion, asked))
         else:
-            batches: Batches[Scored] = request.app.state.batches
-            scored = await batches.score(champion, asked)
+            batches: Batches[Answered] = request.app.state.batches
+            answered = await batches.score(champion, asked)
     if asked.durable:
-        await _committed(scored.written)
+        await _committed(answered.written)
     note: Note = request.scope["note"]
     note.leads, note.model_version = len(asked.lead_ids), champion.version
-    return Response(scored.content, media_type=JSON)
+    return Response(answered.content, media_type=JSON)
 
 
 async def _in_thread(service: Service, work: Callable[[], T]) -> T:
@@ -94,7 +92,7 @@ def _parse(service: Service, body: bytes) -> ScoreRequest:
 
 def score_together(
     service: Service, champion: Champion, requests: Sequence[ScoreRequest]
-) -> list[Scored | Exception]:
+) -> list[Answered | Exception]:
     """Score requests, no lead for two of them, hand them to the ledger and return the answers.
 
     A request that gets no answer gets an exception instead.
@@ -118,18 +116,18 @@ def score_together(
 
 def _written(
     service: Service, champion: Champion, asked: ScoreRequest, answer: Answer | RequestError
-) -> Scored | Exception:
+) -> Answered | Exception:
     if isinstance(answer, RequestError):
         return _not_valid(answer)
     try:
         written = service.ledger.submit(answer.records, durable=asked.durable)
         _count(service, champion, asked, answer)
-        return Scored(answer.to_json(), written)
+        return Answered(answer.to_json(), written)
     except Exception as error:
         return error
 
 
-def _score_alone(service: Service, champion: Champion, asked: ScoreRequest) -> Scored:
+def _score_alone(service: Service, champion: Champion, asked: ScoreRequest) -> Answered:
     [outcome] = score_together(service, champion, [asked])
     if isinstance(outcome, Exception):
         raise outcome
