@@ -14,7 +14,7 @@ Rows = Mapping[str, Sequence[Any]]
 Parts = Sequence[Mapping[str, Rows]]
 "The tables of each request."
 
-_IDS = {
+IDS = {
     "leads": ("lead_id", "account_id", "merged_into"),
     "accounts": ("account_id",),
     "engagement_events": ("lead_id",),
@@ -22,6 +22,7 @@ _IDS = {
     "opportunity_leads": ("opportunity_id", "lead_id"),
     "stage_changes": ("lead_id",),
 }
+"Ids that link the rows of a table to others; the first one stands for the row."
 _DIGITS = 4
 
 
@@ -59,7 +60,7 @@ def together(parts: Parts) -> dict[str, Rows]:
     for name in parts[0]:
         tables = [part[name] for part in parts]
         columns = _columns(name, tables)
-        for column in _IDS[name]:
+        for column in IDS[name]:
             if column in columns:
                 columns[column] = _joined(
                     _own_ids(part, rows.get(column) or _nothing(name, rows))
@@ -91,4 +92,4 @@ def _joined(columns: Iterable[Iterable[Any]]) -> list[Any]:
 
 
 def _nothing(name: str, rows: Rows) -> list[None]:
-    return [None] * len(rows[_IDS[name][0]])
+    return [None] * len(rows[IDS[name][0]])

@@ -6,17 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
-from features.live import Rows
+from features.together import IDS, Rows
 
-_LINKS = {
-    "leads": ("lead_id", "account_id", "email_domain", "merged_into"),
-    "accounts": ("account_id",),
-    "engagement_events": ("lead_id",),
-    "opportunities": ("opportunity_id", "lead_id", "account_id"),
-    "opportunity_leads": ("opportunity_id", "lead_id"),
-    "stage_changes": ("lead_id",),
-}
-"Ids that link the rows of a table to others; the first one stands for the row."
+_LINKS = {**IDS, "leads": (*IDS["leads"], "email_domain")}
 _KINDS = {"merged_into": "lead_id", "email_domain": "account_id"}
 _OWN = {"engagement_events": "occurred_at", "stage_changes": "changed_at", "leads": "created_at"}
 
