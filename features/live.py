@@ -34,9 +34,9 @@ from features.facts.records import (
 from features.fit.free_mail import is_free_mail
 from features.kernel.plan import Plans
 from features.kernel.streams import Matrix
+from features.request_tables import Rows as Rows
+from features.request_tables import together
 from features.snapshots import Past
-from features.together import Rows as Rows
-from features.together import together
 
 
 @dataclass(frozen=True)

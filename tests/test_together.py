@@ -15,7 +15,7 @@ from small_crm import small_config, small_tables
 from features.catalogue.catalogue import build_catalogue
 from features.facts.histories import micros
 from features.live import LiveSnapshots
-from features.together import likeness, own_id, plain_id, together
+from features.request_tables import likeness, own_id, plain_id, together
 from serving.ledger.packing import previous_of_record
 from serving.live.answers import Answer
 from serving.live.requests import RequestError, parse_request

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
-from features.together import IDS, Rows
+from features.request_tables import IDS, Rows
 
 _LINKS = {**IDS, "leads": (*IDS["leads"], "email_domain")}
 _KINDS = {"merged_into": "lead_id", "email_domain": "account_id"}

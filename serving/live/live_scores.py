@@ -10,7 +10,7 @@ import numpy as np
 
 from features.config import PopulationConfig
 from features.live import LiveSnapshots
-from features.together import likeness
+from features.request_tables import likeness
 from models.lead_scores import LeadScorer
 from models.scorer import Scorer
 from models.track import stage_feature, track_of

@@ -14,8 +14,8 @@ from features.facts.histories import ALWAYS, Int64s
 from features.facts.population import Facts, Standing
 from features.kernel.streams import Matrix
 from features.live import LiveSnapshots, Rows
+from features.request_tables import own_id, plain_id
 from features.snapshots import Past
-from features.together import own_id, plain_id
 
 Pairs = Sequence[tuple[str, int]]
 "(lead_id, instant)"

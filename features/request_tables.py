@@ -1,6 +1,7 @@
-"""Tables of several requests as one, whose people know nothing of one another.
+"""The tables of a request, column by column, and those of several requests as one.
 
-To prepare and walk the rows of one request takes mostly calls, which many requests can share.
+To prepare and walk the rows of one request takes mostly calls, which many requests can share. Their
+people know nothing of one another.
 """
 
 from __future__ import annotations
