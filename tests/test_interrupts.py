@@ -45,6 +45,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> It
 AT_ODD_MOMENTS = (("load", 0.05), ("fit", 0.2), ("refit", 0.1), ("report", 0.1), ("register", 0.3))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def interruptible() -> Iterator[None]:
+    """A shell's background job ignores Ctrl-C, and so would its tests."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
     """Let what an interrupted run left in memory end within its own test."""
