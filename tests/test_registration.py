@@ -91,7 +91,9 @@ def test_an_interrupt_amid_a_transaction_does_not_keep_the_store_locked(
     def interrupted(*_: Any, **__: Any) -> None:
         connection = sqlite3.connect(root / ".closedwon" / "mlflow.db")
         connection.execute("BEGIN IMMEDIATE")
-        raise KeyboardInterrupt
+        stopped, told = KeyboardInterrupt(), ValueError()
+        told.__cause__ = stopped
+        raise stopped from told
 
     monkeypatch.setattr(MlflowClient, "create_model_version", interrupted)
     start = time.monotonic()

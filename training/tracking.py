@@ -248,7 +248,9 @@ def _unlock(error: BaseException | None) -> None:
     An interrupt amid a transaction of MLflow's leaves it open as long as its frames live: everyone
     else, MLflow's own note that the run failed too, would wait for the lock in vain.
     """
-    while error is not None:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:  # who raises a cause again makes a circle
+        seen.append(error)
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
     gc.collect()
